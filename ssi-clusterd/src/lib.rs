@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The membership daemon: it joins the engine, and tells who is a member, what state each node is in, what the nodes'
+//! loads are; and it has the nodeup and nodedown work done.
+//!
+//! ```text
+//!   corosync ── ssi-engine-corosync ──▶ engine ──▶ agreement ──▶ daemon ──▶ bus      org.openssi.Cluster1
+//!                 (C libraries)          (order)     (decides)    (acts)  ├▶ nodework  scripts, each in a process
+//!                                          ▲                        │     └▶ store     disk
+//!                                          └──────── messages ──────┘◀── sampler      this machine's load
+//! ```
+//!
+//! * [`agreement`] decides everything and touches nothing: read its page first.
+//! * [`engine`] says who is a member and in which order messages are; corosync does, or, for one machine, nobody.
+//! * [`daemon`] is the loop that feeds the one from the other and carries out what comes back.
+//! * The rest acts: [`nodework`] and [`script`], [`store`], [`sampler`], [`bus`].
+
+pub mod agreement;
+pub mod boot;
+pub mod bus;
+pub mod daemon;
+pub mod engine;
+pub mod logging;
+pub mod nodework;
+pub mod sampler;
+pub mod script;
+pub mod store;

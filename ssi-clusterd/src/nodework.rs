@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Runs the scripts of a work on this node, one after the other, and tells everyone how far they are.
+//!
+//! What is to be run is decided in [`crate::agreement`]; here it is done. A script is run by a process of its own
+//! ([`crate::script`]) that outlives this daemon, so a daemon that comes back finds out how it ended, or waits for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::{mpsc, watch};
+
+use ssi_cluster::NodeId;
+
+use crate::agreement::message::{Message, ScriptBegan, ScriptEnded};
+use crate::agreement::shared::{Outcome, WorkKind};
+use crate::script::{Progress, ScriptFiles, ScriptResult};
+
+/// How many scripts a folder may hold; more are not run, and the daemon's log says so.
+pub const SCRIPTS_MAX: usize = 32;
+
+/// How often a running script is looked after.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Where things are, and how long a script may take.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The folder with `nodeup.d` and `nodedown.d`.
+    pub etc: PathBuf,
+    /// The folder for a work's files, gone with a reboot.
+    pub run: PathBuf,
+    /// This program, which is the runner too.
+    pub program: PathBuf,
+    /// How long one script may take.
+    pub timeout: Duration,
+}
+
+/// One work to be run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its transition.
+    pub transition: u64,
+    /// Which folder.
+    pub kind: WorkKind,
+    /// The node that came or went.
+    pub node: NodeId,
+    /// Its name.
+    pub node_name: String,
+    /// Scripts that came to their ends already.
+    pub ended: Vec<String>,
+}
+
+/// The works that run here.
+pub struct NodeWork {
+    places: Places,
+    tell: mpsc::Sender<Message>,
+    stops: BTreeMap<u64, watch::Sender<bool>>,
+}
+
+impl NodeWork {
+    /// `tell` takes what all members are to know.
+    pub fn new(places: Places, tell: mpsc::Sender<Message>) -> Self {
+        Self { places, tell, stops: BTreeMap::new() }
+    }
+
+    /// Starts a work.
+    pub fn start(&mut self, job: Job) {
+        let (stop, stopped) = watch::channel(false);
+        self.stops.retain(|_, s| !s.is_closed());
+        self.stops.insert(job.transition, stop);
+        let (places, tell) = (self.places.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            if let Err(e) = run_work(&places, &job, &tell, stopped).await {
+                tracing::error!("{} work for {}: {e:#}", job.kind.name(), job.node_name);
+            }
+        });
+    }
+
+    /// Ends a work that is no longer this node's; nothing more is told of it.
+    pub fn abort(&mut self, transition: u64) {
+        if let Some(stop) = self.stops.remove(&transition) {
+            let _ = stop.send(true);
+        }
+    }
+}
+
+async fn run_work(
+    places: &Places,
+    job: &Job,
+    tell: &mpsc::Sender<Message>,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<()> {
+    let folder = places.etc.join(format!("{}.d", job.kind.name()));
+    let files_dir = places.run.join(job.transition.to_string());
+    std::fs::create_dir_all(&files_dir).with_context(|| format!("cannot make {}", files_dir.display()))?;
+    let ended: BTreeSet<&str> = job.ended.iter().map(String::as_str).collect();
+    for script in scripts(&folder) {
+        if ended.contains(script.as_str()) {
+            continue;
+        }
+        if *stopped.borrow() {
+            return Ok(());
+        }
+        let began = ScriptBegan { transition: job.transition, script: script.clone() };
+        let _ = tell.send(Message::ScriptBegan(began)).await;
+        let path = folder.join(&script);
+        let result = match unfit(&path) {
+            Some(why) => Some(ScriptResult { outcome: Outcome::Failed, status: 126, output: why }),
+            None => run_script(places, job, &files_dir, &script, &path, &mut stopped).await,
+        };
+        let Some(result) = result else { return Ok(()) };
+        if result.outcome == Outcome::Done {
+            tracing::info!("{} for {}: done", path.display(), job.node_name);
+        } else {
+            let what = result.outcome.name();
+            tracing::error!(
+                "{} for {}: {what}, status {}: {}",
+                path.display(),
+                job.node_name,
+                result.status,
+                result.output
+            );
+        }
+        let ScriptResult { outcome, status, output } = result;
+        let ended = ScriptEnded { transition: job.transition, script, outcome, status, output };
+        let _ = tell.send(Message::ScriptEnded(ended)).await;
+    }
+    if !*stopped.borrow() {
+        let _ = tell.send(Message::WorkDone { transition: job.transition }).await;
+    }
+    // The transition's number is never used again: what is left of it here is of no more use.
+    let _ = std::fs::remove_dir_all(&files_dir);
+    Ok(())
+}
+
+/// Runs one script, or waits for one that a runner of an earlier daemon still runs. `None`: the work was taken away.
+async fn run_script(
+    places: &Places,
+    job: &Job,
+    files_dir: &Path,
+    script: &str,
+    path: &Path,
+    stopped: &mut watch::Receiver<bool>,
+) -> Option<ScriptResult> {
+    let failed = |output: String| Some(ScriptResult { outcome: Outcome::Failed, status: 126, output });
+    let files = ScriptFiles::new(files_dir, script);
+    if files.progress() == Progress::New {
+        if let Err(e) = spawn_runner(places, job, &files, path) {
+            return failed(format!("{e:#}"));
+        }
+    }
+    let mut unstarted = 0;
+    loop {
+        match files.progress() {
+            // Ended by an earlier abort, and now it is this node's again: it is run anew.
+            Progress::Ended(result) if result.outcome == Outcome::Lost => {
+                let _ = std::fs::remove_file(&files.run);
+                let _ = std::fs::remove_file(&files.result);
+                if *stopped.borrow() {
+                    return None;
+                }
+                if let Err(e) = spawn_runner(places, job, &files, path) {
+                    return failed(format!("{e:#}"));
+                }
+            }
+            Progress::Ended(result) => return Some(result),
+            Progress::Vanished => {
+                return failed("the process that ran it was killed; how far it came is not known".into());
+            }
+            Progress::Running(pid) => {
+                if *stopped.borrow() {
+                    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                    }
+                    return None;
+                }
+            }
+            Progress::New => {
+                unstarted += 1;
+                if unstarted > 400 {
+                    return failed("the process that should run it did not start".into());
+                }
+            }
+        }
+        let _ = tokio::time::timeout(LOOK, stopped.changed()).await;
+        if *stopped.borrow() && files.progress() == Progress::New {
+            return None;
+        }
+    }
+}
+
+fn spawn_runner(places: &Places, job: &Job, files: &ScriptFiles, path: &Path) -> Result<()> {
+    let mut command = std::process::Command::new(&places.program);
+    command
+        .arg("run-script")
+        .arg("--run")
+        .arg(&files.run)
+        .arg("--result")
+        .arg(&files.result)
+        .arg("--timeout-ms")
+        .arg(places.timeout.as_millis().to_string())
+        .arg("--")
+        .arg(path)
+        .arg(job.node.to_string())
+        .arg(&job.node_name)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("SSI_EVENT", job.kind.name())
+        .env("SSI_EVENT_NODE", job.node.to_string())
+        .env("SSI_EVENT_NAME", &job.node_name)
+        .env("SSI_TRANSITION", job.transition.to_string())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .process_group(0);
+    let mut child = command.spawn().with_context(|| format!("cannot start {}", places.program.display()))?;
+    // Its end is told by its files; this only takes it out of the process table.
+    std::thread::spawn(move || child.wait());
+    Ok(())
+}
+
+/// The scripts of a folder in the order they are run: plain names sorted by their bytes, as run-parts(8) does.
+fn scripts(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|n| n.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !n.starts_with('.'))
+        .filter(|n| !n.contains(".dpkg-") && !n.contains(".rpm") && !n.ends_with(".bak"))
+        .filter(|n| folder.join(n).metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+        .collect();
+    names.sort();
+    for name in names.iter().skip(SCRIPTS_MAX) {
+        tracing::error!("{} is not run: a folder may hold {SCRIPTS_MAX} scripts", folder.join(name).display());
+    }
+    names.truncate(SCRIPTS_MAX);
+    names
+}
+
+/// Why a script is not to be run with this daemon's rights.
+fn unfit(path: &Path) -> Option<String> {
+    let meta = path.metadata().map_err(|e| format!("cannot look at it: {e}"));
+    match meta {
+        Err(why) => Some(why),
+        Ok(m) if m.mode() & 0o002 != 0 => Some("not run: everybody may write to it; try: chmod o-w".into()),
+        Ok(m) if m.uid() != 0 && m.uid() != rustix::process::geteuid().as_raw() => {
+            Some("not run: it is not root's; try: chown root".into())
+        }
+        Ok(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_sorted_and_editors_leftovers_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, mode) in [
+            ("20-b", 0o755),
+            ("10-a", 0o755),
+            ("15-off", 0o644),
+            ("10-a~", 0o755),
+            ("10-a.dpkg-old", 0o755),
+            (".x", 0o755),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        assert_eq!(scripts(dir.path()), ["10-a", "20-b"]);
+        assert!(scripts(&dir.path().join("not-there")).is_empty());
+        std::fs::set_permissions(dir.path().join("10-a"), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(unfit(&dir.path().join("10-a")).is_some());
+        assert_eq!(unfit(&dir.path().join("20-b")), None);
+    }
+}

@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The agreement, driven by an engine made of nothing but a random order: partitions, merges, crashes of machines and
+//! daemons, scripts in between. The order it gives is extended virtual synchrony's: members that go on together have
+//! delivered the same, and what was not ordered yet is ordered in the next ring.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+
+use ssi_cluster::engine::Configuration;
+use ssi_cluster::{NodeId, NodeState, Transition};
+use ssi_clusterd::agreement::message::{Message, ScriptBegan, ScriptEnded};
+use ssi_clusterd::agreement::shared::{Outcome, Shared};
+use ssi_clusterd::agreement::{Action, Agreement, Event};
+
+const SCRIPTS: [&str; 2] = ["10-a", "20-b"];
+const SCRIPT_TIMEOUT_MS: u64 = 5_000;
+
+fn id(n: usize) -> NodeId {
+    NodeId::new(n as u32).unwrap()
+}
+
+/// A small generator of its own, so that a failing case is one seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        // xorshift64*, Marsaglia 2003 / Vigna 2014
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n.max(1)
+    }
+}
+
+#[derive(Clone)]
+enum Entry {
+    Configuration(Configuration),
+    Message(NodeId, Message),
+}
+
+#[derive(Default)]
+struct Ring {
+    name: (u32, u64),
+    members: BTreeSet<NodeId>,
+    order: Vec<Entry>,
+}
+
+/// A script that runs on a machine, whether or not its daemon lives.
+#[derive(Clone, Default)]
+struct Files {
+    started: usize,
+    ended: BTreeSet<&'static str>,
+    running: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Machine {
+    on: bool,
+    boots: u32,
+    disk: Shared,
+    daemon: Option<Agreement>,
+    ring: usize,
+    delivered: usize,
+    unsent: VecDeque<Message>,
+    files: BTreeMap<u64, Files>,
+    /// Works the daemon was told to run, with the scripts it was told had ended.
+    told: BTreeMap<u64, BTreeSet<String>>,
+    /// What somebody who follows the log knows.
+    follower: Vec<Transition>,
+}
+
+struct World {
+    dice: Dice,
+    machines: BTreeMap<NodeId, Machine>,
+    rings: Vec<Ring>,
+    next_ring: u64,
+    now: u64,
+    configured: BTreeSet<NodeId>,
+    quorum: usize,
+    executions: BTreeMap<(u64, &'static str), usize>,
+    /// What members in step held at each point of a ring's order.
+    held: BTreeMap<(usize, usize), (NodeId, Shared)>,
+}
+
+impl World {
+    fn new(nodes: usize, seed: u64) -> Self {
+        let configured: BTreeSet<NodeId> = (1..=nodes).map(id).collect();
+        let mut world = World {
+            dice: Dice(seed | 1),
+            machines: configured.iter().map(|&n| (n, Machine::default())).collect(),
+            rings: Vec::new(),
+            next_ring: 1,
+            now: 1,
+            configured,
+            quorum: nodes / 2 + 1,
+            executions: BTreeMap::new(),
+            held: BTreeMap::new(),
+        };
+        for n in world.configured.clone() {
+            world.power_on(n);
+        }
+        world
+    }
+
+    fn power_on(&mut self, n: NodeId) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if machine.on {
+            return;
+        }
+        machine.on = true;
+        machine.boots += 1;
+        machine.files.clear();
+        machine.ring = usize::MAX;
+        self.make_rings(vec![BTreeSet::from([n])], &[n]);
+        self.start_daemon(n);
+    }
+
+    fn power_off(&mut self, n: NodeId) {
+        if !self.machines[&n].on {
+            return;
+        }
+        self.stop_daemon(n, false);
+        let ring = self.machines[&n].ring;
+        let rest: BTreeSet<NodeId> = self.rings[ring].members.iter().copied().filter(|&m| m != n).collect();
+        self.machines.get_mut(&n).unwrap().on = false;
+        if !rest.is_empty() {
+            let members: Vec<NodeId> = rest.iter().copied().collect();
+            self.make_rings(vec![rest], &members);
+        }
+    }
+
+    fn start_daemon(&mut self, n: NodeId) {
+        let seed = self.dice.below(1 << 30) as u64;
+        let machine = self.machines.get_mut(&n).unwrap();
+        if !machine.on || machine.daemon.is_some() {
+            return;
+        }
+        let boot = format!("boot-{n}-{}", machine.boots);
+        machine.daemon = Some(Agreement::new(n, boot, machine.disk.clone(), seed, SCRIPT_TIMEOUT_MS));
+        machine.follower = machine.disk.log.iter().cloned().collect();
+        let ring = machine.ring;
+        machine.delivered = self.rings[ring].order.len();
+        self.configure(ring);
+    }
+
+    /// The daemon dies; its scripts live on unless the machine goes too.
+    fn stop_daemon(&mut self, n: NodeId, tell_ring: bool) {
+        let lost_disk = self.dice.below(2) == 0;
+        let machine = self.machines.get_mut(&n).unwrap();
+        let Some(daemon) = machine.daemon.take() else { return };
+        if !lost_disk {
+            machine.disk = daemon.shared().clone();
+        }
+        machine.unsent.clear();
+        machine.told.clear();
+        let ring = machine.ring;
+        if tell_ring {
+            self.configure(ring);
+        }
+    }
+
+    /// Puts a configuration into a ring's order.
+    fn configure(&mut self, ring: usize) {
+        let machines = &self.machines;
+        let quorum = self.quorum;
+        let ring = &mut self.rings[ring];
+        let attached = ring.members.iter().copied().filter(|n| machines[n].daemon.is_some()).collect();
+        let quorate = ring.members.len() >= quorum;
+        let seen = Configuration { ring: ring.name, members: ring.members.clone(), attached, quorate };
+        ring.order.push(Entry::Configuration(seen));
+    }
+
+    /// New rings out of `moving` members of old ones. Those of one old ring that go on together first deliver the same.
+    fn make_rings(&mut self, groups: Vec<BTreeSet<NodeId>>, moving: &[NodeId]) {
+        for group in groups {
+            let mut by_old: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
+            for &n in group.iter().filter(|n| moving.contains(n)) {
+                by_old.entry(self.machines[&n].ring).or_default().push(n);
+            }
+            for (old, together) in by_old {
+                if old == usize::MAX {
+                    continue;
+                }
+                let far = together.iter().map(|n| self.machines[n].delivered).max().unwrap_or(0);
+                let end = self.rings[old].order.len();
+                let cut = far + self.dice.below(end - far + 1);
+                for n in together {
+                    while self.machines[&n].delivered < cut {
+                        self.deliver(n);
+                    }
+                    self.rings[old].members.remove(&n);
+                }
+            }
+            let lowest = group.first().map_or(0, |n| n.get());
+            self.next_ring += 1;
+            self.rings.push(Ring { name: (lowest, self.next_ring), members: group.clone(), order: Vec::new() });
+            let index = self.rings.len() - 1;
+            for n in &group {
+                let machine = self.machines.get_mut(n).unwrap();
+                machine.ring = index;
+                machine.delivered = 0;
+            }
+            self.configure(index);
+        }
+    }
+
+    fn deliver(&mut self, n: NodeId) -> bool {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if machine.ring == usize::MAX {
+            return false;
+        }
+        let Some(entry) = self.rings[machine.ring].order.get(machine.delivered).cloned() else { return false };
+        machine.delivered += 1;
+        let event = match entry {
+            Entry::Configuration(seen) => Event::Configuration(seen),
+            Entry::Message(from, message) => Event::Message(from, message),
+        };
+        self.feed(n, event);
+        self.compare(n);
+        true
+    }
+
+    /// Members in step at the same point of the same order hold the same.
+    fn compare(&mut self, n: NodeId) {
+        let machine = &self.machines[&n];
+        let Some(daemon) = machine.daemon.as_ref().filter(|d| d.settled()) else { return };
+        let place = (machine.ring, machine.delivered);
+        let (first, held) = self.held.entry(place).or_insert_with(|| (n, daemon.shared().clone()));
+        assert_eq!(daemon.shared(), held, "node {n} holds something else than node {first} at {place:?}");
+    }
+
+    fn feed(&mut self, n: NodeId, event: Event) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        let Some(daemon) = &mut machine.daemon else { return };
+        let before = daemon.shared().clone();
+        let actions = daemon.on_event(event, self.now, self.now, &self.configured);
+        for t in daemon.shared().log.iter().filter(|t| t.id > before.last_id) {
+            assert!(t.from.may_become(t.to), "{t:?}");
+        }
+        for action in actions {
+            match action {
+                Action::Send(message) => machine.unsent.push_back(message),
+                Action::Persist => machine.disk = daemon.shared().clone(),
+                Action::Moved(t) => {
+                    if let Some(last) = machine.follower.last() {
+                        assert_eq!(t.id, last.id + 1, "node {n}: a follower would miss a transition");
+                    }
+                    machine.follower.push(t);
+                }
+                Action::LogRewritten(from) => machine.follower.retain(|t| t.id < from),
+                Action::StartWork { transition, ended, .. } => {
+                    machine.told.insert(transition, ended.into_iter().collect());
+                }
+                Action::AbortWork { transition } => {
+                    machine.told.remove(&transition);
+                    if let Some(files) = machine.files.get_mut(&transition) {
+                        files.running = None;
+                    }
+                }
+                Action::ViewChanged | Action::ShutDown { .. } | Action::Load(..) | Action::Config { .. } => {}
+            }
+        }
+    }
+
+    /// One step of a script's life on one machine.
+    fn work(&mut self, n: NodeId) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if machine.daemon.is_none() {
+            return;
+        }
+        let Some((&transition, ended)) = machine.told.iter().next() else { return };
+        let files = machine.files.entry(transition).or_default();
+        let next = SCRIPTS.iter().find(|s| !ended.contains(**s));
+        let message = match (next, files.running) {
+            (None, _) => {
+                machine.told.remove(&transition);
+                Message::WorkDone { transition }
+            }
+            (Some(script), Some(running)) if running == *script => {
+                files.running = None;
+                files.ended.insert(script);
+                let script = script.to_string();
+                machine.told.get_mut(&transition).unwrap().insert(script.clone());
+                let (outcome, status, output) = (Outcome::Done, 0, String::new());
+                Message::ScriptEnded(ScriptEnded { transition, script, outcome, status, output })
+            }
+            // It ended while the daemon was away.
+            (Some(script), _) if files.ended.contains(*script) => {
+                let script = script.to_string();
+                machine.told.get_mut(&transition).unwrap().insert(script.clone());
+                let (outcome, status, output) = (Outcome::Done, 0, String::new());
+                Message::ScriptEnded(ScriptEnded { transition, script, outcome, status, output })
+            }
+            (Some(script), _) => {
+                files.running = Some(script);
+                files.started += 1;
+                *self.executions.entry((transition, script)).or_default() += 1;
+                Message::ScriptBegan(ScriptBegan { transition, script: script.to_string() })
+            }
+        };
+        self.feed(n, Event::Tell(message));
+    }
+
+    fn order_one(&mut self, n: NodeId) -> bool {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if machine.ring == usize::MAX || machine.daemon.is_none() {
+            return false;
+        }
+        let Some(message) = machine.unsent.pop_front() else { return false };
+        self.rings[machine.ring].order.push(Entry::Message(n, message));
+        true
+    }
+
+    fn step(&mut self) {
+        let n = id(1 + self.dice.below(self.configured.len()));
+        match self.dice.below(10) {
+            0..=3 => drop(self.deliver(n)),
+            4..=6 => drop(self.order_one(n)),
+            7 => self.work(n),
+            _ => {
+                self.now += 50;
+                self.feed(n, Event::Tick);
+            }
+        }
+    }
+
+    fn fault(&mut self) {
+        let n = id(1 + self.dice.below(self.configured.len()));
+        match self.dice.below(6) {
+            0 => self.power_off(n),
+            1 => self.power_on(n),
+            2 => self.stop_daemon(n, true),
+            3 => self.start_daemon(n),
+            4 => {
+                let on: Vec<NodeId> = self.configured.iter().copied().filter(|n| self.machines[n].on).collect();
+                let (mut a, mut b) = (BTreeSet::new(), BTreeSet::new());
+                for &n in &on {
+                    if self.dice.below(2) == 0 {
+                        a.insert(n)
+                    } else {
+                        b.insert(n)
+                    };
+                }
+                self.make_rings([a, b].into_iter().filter(|g| !g.is_empty()).collect(), &on);
+            }
+            _ => self.heal(),
+        }
+    }
+
+    fn heal(&mut self) {
+        let on: BTreeSet<NodeId> = self.configured.iter().copied().filter(|n| self.machines[n].on).collect();
+        let moving: Vec<NodeId> = on.iter().copied().collect();
+        if !on.is_empty() {
+            self.make_rings(vec![on], &moving);
+        }
+    }
+
+    /// Lets everything come to rest.
+    fn settle(&mut self) {
+        // Quiet for longer than it takes to say or propose something again.
+        let mut quiet = 0;
+        for _ in 0..400 {
+            let mut moved = false;
+            for n in self.configured.clone() {
+                while self.order_one(n) {
+                    moved = true;
+                }
+            }
+            for n in self.configured.clone() {
+                while self.deliver(n) {
+                    moved = true;
+                }
+                for _ in 0..8 {
+                    self.work(n);
+                }
+            }
+            self.now += 500;
+            for n in self.configured.clone() {
+                self.feed(n, Event::Tick);
+            }
+            let idle = self.machines.values().all(|m| m.unsent.is_empty() && m.told.is_empty());
+            quiet = if moved || !idle { 0 } else { quiet + 1 };
+            if quiet == 6 {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    fn shared(&self, n: usize) -> &Shared {
+        self.machines[&id(n)].daemon.as_ref().unwrap().shared()
+    }
+
+    fn assert_agreed(&self) {
+        let first = self.machines.values().find_map(|m| m.daemon.as_ref()).unwrap().shared();
+        for (n, machine) in self.machines.iter().filter(|(_, m)| m.on) {
+            let daemon = machine.daemon.as_ref().unwrap();
+            assert!(daemon.settled(), "node {n} is not in step");
+            assert_eq!(daemon.shared(), first, "node {n} holds something else");
+            let log: Vec<&Transition> =
+                first.log.iter().filter(|t| machine.follower.first().is_some_and(|f| f.id <= t.id)).collect();
+            assert_eq!(
+                machine.follower.iter().collect::<Vec<_>>(),
+                log,
+                "who followed node {n}'s log knows something else"
+            );
+        }
+        let mut states: BTreeMap<NodeId, NodeState> = BTreeMap::new();
+        for (i, t) in first.log.iter().enumerate() {
+            assert_eq!(t.id, i as u64 + 1, "the numbers have a gap");
+            let was = states.insert(t.node, t.to).unwrap_or(NodeState::NeverUp);
+            assert_eq!(was, t.from, "transition {}", t.id);
+        }
+        assert_eq!(first.last_id, first.log.len() as u64);
+        for n in &self.configured {
+            let wanted = if self.machines[n].on { NodeState::Up } else { NodeState::Down };
+            let known = first.state_of(*n);
+            assert!(
+                known == wanted || (wanted == NodeState::Down && known == NodeState::NeverUp),
+                "node {n} is {known}"
+            );
+        }
+        for (t, work) in &first.works {
+            assert!(work.done, "work {t} is not done");
+            for script in SCRIPTS {
+                let ended =
+                    work.scripts.iter().filter(|s| s.script == script && s.outcome == Some(Outcome::Done)).count();
+                assert!(ended <= 1, "work {t} has the end of {script} {ended} times");
+            }
+        }
+    }
+}
+
+#[test]
+fn three_nodes_come_up_and_hold_the_same() {
+    let mut world = World::new(3, 7);
+    world.heal();
+    world.settle();
+    world.assert_agreed();
+    assert_eq!(world.shared(1).last_id, 6);
+    assert_eq!(world.shared(1).init_node(), Some(id(1)));
+    assert!(world.executions.values().all(|&n| n == 1), "{:?}", world.executions);
+}
+
+#[test]
+fn a_lost_node_goes_down_through_its_clean_up_and_comes_back() {
+    let mut world = World::new(3, 11);
+    world.heal();
+    world.settle();
+    world.power_off(id(1));
+    world.settle();
+    world.assert_agreed();
+    let states: Vec<NodeState> = world.shared(2).log.iter().filter(|t| t.node == id(1)).map(|t| t.to).collect();
+    use NodeState::*;
+    assert_eq!(states, [ComingUp, Up, KCleanup, UCleanup, Down]);
+    assert_eq!(world.shared(2).init_node(), Some(id(2)));
+    world.power_on(id(1));
+    world.heal();
+    world.settle();
+    world.assert_agreed();
+    assert_eq!(world.shared(3).init_node(), Some(id(1)));
+}
+
+#[test]
+fn a_daemon_killed_again_and_again_makes_no_transition() {
+    let mut world = World::new(3, 13);
+    world.heal();
+    world.settle();
+    let before = world.shared(1).last_id;
+    for round in 0..100 {
+        let n = id(1 + round % 3);
+        world.stop_daemon(n, true);
+        for _ in 0..world.dice.below(20) {
+            world.step();
+        }
+        world.start_daemon(n);
+        world.settle();
+    }
+    world.assert_agreed();
+    assert_eq!(world.shared(1).last_id, before);
+}
+
+#[test]
+fn the_minority_decides_nothing_and_takes_the_majoritys_log() {
+    let mut world = World::new(5, 17);
+    world.heal();
+    world.settle();
+    let before = world.shared(1).last_id;
+    let all: Vec<NodeId> = (1..=5).map(id).collect();
+    world.make_rings(vec![BTreeSet::from([id(1), id(2)]), BTreeSet::from([id(3), id(4), id(5)])], &all);
+    world.settle();
+    assert_eq!(world.shared(1).last_id, before, "two of five decided something");
+    assert!(!world.machines[&id(1)].daemon.as_ref().unwrap().view().quorate);
+    assert_eq!(world.shared(3).state_of(id(1)), NodeState::Down);
+    assert_eq!(world.shared(3).init_node(), Some(id(3)));
+    world.heal();
+    world.settle();
+    world.assert_agreed();
+}
+
+#[test]
+fn a_machine_that_restarts_faster_than_the_engine_notices_was_lost_all_the_same() {
+    let mut world = World::new(3, 19);
+    world.heal();
+    world.settle();
+    let machine = world.machines.get_mut(&id(2)).unwrap();
+    machine.boots += 1;
+    world.stop_daemon(id(2), true);
+    world.start_daemon(id(2));
+    world.settle();
+    world.assert_agreed();
+    let causes: Vec<&str> = world.shared(1).log.iter().filter(|t| t.node == id(2)).map(|t| t.cause.as_str()).collect();
+    assert!(causes.contains(&"lost: it was started anew"), "{causes:?}");
+}
+
+#[test]
+fn a_script_goes_on_while_its_runners_daemon_is_away() {
+    let mut world = World::new(3, 23);
+    world.heal();
+    world.settle();
+    world.power_off(id(3));
+    // Let the work begin, and stop the daemon in the middle of a script.
+    for _ in 0..10_000 {
+        let running = world.machines[&id(1)].files.values().any(|f| f.running.is_some());
+        if running {
+            break;
+        }
+        world.step();
+    }
+    world.stop_daemon(id(1), true);
+    for _ in 0..50 {
+        world.step();
+    }
+    world.start_daemon(id(1));
+    world.settle();
+    world.assert_agreed();
+    assert!(world.executions.values().all(|&n| n == 1), "{:?}", world.executions);
+}
+
+#[test]
+fn another_takes_the_work_over_when_its_runner_is_lost() {
+    let mut world = World::new(5, 29);
+    world.heal();
+    world.settle();
+    world.power_off(id(5));
+    for _ in 0..10_000 {
+        let seen =
+            |w: &Shared| w.works.values().flat_map(|w| &w.scripts).any(|s| s.runner == id(1) && s.outcome.is_none());
+        if (2..=4).all(|n| seen(world.shared(n))) && world.shared(2).state_of(id(5)) == NodeState::UCleanup {
+            break;
+        }
+        world.step();
+    }
+    world.power_off(id(1));
+    world.settle();
+    world.assert_agreed();
+    let lost =
+        world.shared(2).works.values().flat_map(|w| &w.scripts).filter(|s| s.outcome == Some(Outcome::Lost)).count();
+    assert_eq!(lost, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_all_come_to_hold_the_same(seed in any::<u64>(), nodes in 1usize..6, faults in 0usize..25) {
+        let mut world = World::new(nodes, seed);
+        for _ in 0..faults {
+            for _ in 0..world.dice.below(400) {
+                world.step();
+            }
+            world.fault();
+        }
+        for n in world.configured.clone() {
+            world.power_on(n);
+            world.start_daemon(n);
+        }
+        world.heal();
+        world.settle();
+        world.assert_agreed();
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `ssi node list`, `show` and `shutdown`.
+
+use crate::cli::{NodeList, NodeShow, NodeShutdown, Places};
+use crate::daemon::Daemon;
+use crate::outcome::{Ending, Exit};
+use crate::output::Output;
+use crate::{report, screen};
+
+/// Lists the nodes.
+///
+/// # Errors
+/// When the daemon cannot be asked.
+pub async fn list(args: &NodeList, places: &Places, out: &Output) -> Ending {
+    let picture = Daemon::connect(&places.socket).await?.picture().await?;
+    if args.json {
+        out.json(&report::Node::all(&picture))?;
+    } else {
+        out.text(&screen::node_table(&picture, out.paint))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows a node.
+///
+/// # Errors
+/// When the daemon cannot be asked or there is no such node.
+pub async fn show(args: &NodeShow, places: &Places, out: &Output) -> Ending {
+    let picture = Daemon::connect(&places.socket).await?.picture().await?;
+    let node = picture.require(&args.node)?;
+    if args.json {
+        out.json(&report::Node::of(node, &picture))?;
+    } else {
+        out.text(&screen::facts_text(&screen::node_facts(node, &picture, false)))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Has a node turn itself off, or start anew.
+///
+/// # Errors
+/// When the daemon cannot be asked, refuses, or there is no such node.
+pub async fn shutdown(args: &NodeShutdown, places: &Places, out: &Output) -> Ending {
+    let daemon = Daemon::connect(&places.socket).await?;
+    let picture = daemon.picture().await?;
+    let node = picture.require(&args.node)?;
+    daemon.shutdown_node(node.id, args.reboot).await?;
+    let what = if args.reboot { "start anew" } else { "turn itself off" };
+    out.line(&format!(
+        "Node {} ({}) was asked to stop its services and {what}. Follow it with 'ssi log --follow', or wait for it with 'ssi wait --node {} --state {}'.",
+        node.id,
+        node.name,
+        node.id,
+        if args.reboot { "UP" } else { "DOWN" }
+    ))?;
+    Ok(Exit::Done)
+}

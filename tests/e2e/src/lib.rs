@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! A cluster of this project's own programs in the lab, for the tests that only a cluster can show, for the tour of
+//! `cargo xtask demo` and for the benchmarks.
+//!
+//! [`Cluster::start`] brings up a lab, gives every node the same `cluster.toml` and key, and starts corosync and
+//! `ssi-clusterd` the way the node's init would: by the shipped units where systemd runs (virtual machines), through the
+//! lab's agent where nothing but the agent is PID 1 (namespace nodes). What it asks, it asks with `ssi`, as a person would.
+//!
+//! The scenes are in `tests/`: `ns_*.rs` need only namespaces, `vm_*.rs` need virtual machines.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use ssi_lab::{ExecOptions, Install, Kind, Lab, Output, SpawnOptions};
+
+pub mod log;
+
+/// How long the cluster is waited for. A test that waits this long has failed; under emulation with everything else
+/// going on, much that is quick takes a while.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// OpenSSI's names for the command.
+const LINKS: [&str; 5] = ["cluster", "clustername", "clusternode_num", "clusternode_getstate", "loads"];
+
+/// A script for both folders that leaves a line for each run: event, node, number of the transition, runner.
+const SAMPLE_SCRIPT: &str = "#!/bin/sh\nmkdir -p /var/log/ssi-scripts\n\
+    echo \"$SSI_EVENT $SSI_EVENT_NODE $SSI_EVENT_NAME $SSI_TRANSITION $(hostname)\" >>/var/log/ssi-scripts/runs\n";
+
+/// What the cluster is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The lab's name, unique on this machine.
+    pub name: String,
+    /// What its nodes are made of.
+    pub kind: Kind,
+    /// How many.
+    pub nodes: u32,
+    /// Corosync as it is without a setting: token 3000 ms and 650 ms for each node from the third.
+    pub stock_corosync: bool,
+    /// Scripts in `nodeup.d` and `nodedown.d` that leave a line in `/var/log/ssi-scripts/runs`.
+    pub scripts: bool,
+    /// A second network for redundant links.
+    pub two_networks: bool,
+    /// Who is told of long steps.
+    pub quiet: bool,
+}
+
+impl Options {
+    /// The usual: our settings, no scripts, one network.
+    pub fn new(name: &str, kind: Kind, nodes: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            nodes,
+            stock_corosync: false,
+            scripts: false,
+            two_networks: false,
+            quiet: false,
+        }
+    }
+
+    /// With the scripts.
+    #[must_use]
+    pub fn with_scripts(mut self) -> Self {
+        self.scripts = true;
+        self
+    }
+}
+
+/// A cluster that is up, or coming up. It is taken down when this is dropped.
+pub struct Cluster {
+    /// The lab, for faults and for what is not `ssi`'s.
+    pub lab: Lab,
+    options: Options,
+}
+
+impl Cluster {
+    /// Brings up the lab and starts the daemons; does not wait for nodes to be UP.
+    ///
+    /// # Errors
+    /// What did not come up, or what program was not built.
+    pub fn start(options: Options) -> Result<Self> {
+        Self::start_with(options, |_| {})
+    }
+
+    /// The same; `progress` is told of long steps.
+    ///
+    /// # Errors
+    /// What did not come up, or what program was not built.
+    pub fn start_with(options: Options, progress: impl FnMut(&str) + 'static) -> Result<Self> {
+        let mut builder = Lab::builder(&options.name).kind(options.kind).nodes(options.nodes).progress(progress);
+        builder = builder.install(installs(options.kind)?);
+        if options.two_networks {
+            builder = builder.two_networks();
+        }
+        let cluster = Self { lab: builder.start()?, options };
+        let key = random_key()?;
+        for n in 1..=cluster.options.nodes {
+            cluster.configure(n, &key).with_context(|| format!("node {n}"))?;
+        }
+        for n in 1..=cluster.options.nodes {
+            cluster.start_daemons(n).with_context(|| format!("node {n}"))?;
+        }
+        Ok(cluster)
+    }
+
+    /// The text of the cluster's `cluster.toml`.
+    pub fn cluster_toml(&self) -> String {
+        let mut text = String::from("name = \"lab\"\n\n[membership]\nengine = \"corosync\"\n");
+        for n in 1..=self.options.nodes {
+            let addresses = if self.options.two_networks {
+                format!("addresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]")
+            } else {
+                format!("address = \"10.77.0.{n}\"")
+            };
+            text.push_str(&format!("\n[[node]]\nid = {n}\nname = \"node{n}\"\n{addresses}\n"));
+        }
+        text
+    }
+
+    fn configure(&self, n: u32, key: &[u8]) -> Result<()> {
+        let node = self.lab.node(n)?;
+        node.check(&["mkdir", "-p", "/etc/ssi/nodeup.d", "/etc/ssi/nodedown.d", "/etc/corosync", "/var/lib/ssi"])?;
+        node.put("/etc/ssi/cluster.toml", self.cluster_toml(), 0o644)?;
+        node.put("/etc/corosync/authkey", key, 0o400)?;
+        for link in LINKS {
+            node.check(&["ln", "-sf", "ssi", &format!("/usr/bin/{link}")])?;
+        }
+        if self.options.scripts {
+            for folder in ["nodeup.d", "nodedown.d"] {
+                node.put(&format!("/etc/ssi/{folder}/10-sample"), SAMPLE_SCRIPT, 0o755)?;
+            }
+        }
+        node.check(&["/usr/sbin/ssi-clusterd", "engine-config"])?;
+        if self.options.stock_corosync {
+            // What is written by hand is left alone from here on.
+            let ours = String::from_utf8(node.get("/etc/corosync/corosync.conf")?)?;
+            let tuned = |line: &str| {
+                ["token", "consensus", "knet_ping", "knet_pong", "join", "send_join", "#"]
+                    .iter()
+                    .any(|k| line.starts_with(k))
+            };
+            let stock: Vec<&str> = ours.lines().filter(|l| !tuned(l.trim_start())).collect();
+            node.put("/etc/corosync/corosync.conf", stock.join("\n") + "\n", 0o644)?;
+        }
+        Ok(())
+    }
+
+    /// Starts corosync and the daemon on a node that is up.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub fn start_daemons(&self, n: u32) -> Result<()> {
+        let node = self.lab.node(n)?;
+        match self.options.kind {
+            Kind::Ns => {
+                node.check(&["mkdir", "-p", "/var/lib/corosync", "/var/log/corosync", "/run/ssi"])?;
+                let again = || SpawnOptions { respawn: true, ..SpawnOptions::default() };
+                node.spawn("corosync", &["/usr/sbin/corosync", "-f"], again())?;
+                node.spawn("ssi-clusterd", &["/usr/sbin/ssi-clusterd"], again())?;
+            }
+            Kind::Vm => {
+                node.check(&["systemctl", "daemon-reload"])?;
+                // The package starts corosync with a configuration of its own before there is a cluster.
+                node.check(&["systemctl", "restart", "corosync.service"])?;
+                node.check(&["systemctl", "enable", "--quiet", "ssi-engine-config.service", "ssi-clusterd.service"])?;
+                node.check(&["systemctl", "start", "ssi-clusterd.service"])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all these nodes see `count` nodes UP.
+    ///
+    /// # Errors
+    /// With what they said when it did not happen.
+    pub fn all_see_up(&self, nodes: &[u32], count: u32) -> Result<()> {
+        nodes.iter().try_for_each(|&n| self.wait_up(n, count))
+    }
+
+    /// Runs `ssi` with these arguments on a node.
+    ///
+    /// # Errors
+    /// When the node does not answer; what `ssi` says is in the output.
+    pub fn ssi(&self, node: u32, args: &[&str]) -> Result<Output> {
+        let argv: Vec<&str> = std::iter::once("ssi").chain(args.iter().copied()).collect();
+        let options = ExecOptions { timeout: Some(PATIENCE + Duration::from_secs(20)), ..ExecOptions::default() };
+        Ok(self.lab.node(node)?.exec_with(&argv, &options)?)
+    }
+
+    /// Waits until `count` nodes are UP, as node `on` sees it.
+    ///
+    /// # Errors
+    /// With what `ssi wait` and `ssi status` said when it did not happen.
+    pub fn wait_up(&self, on: u32, count: u32) -> Result<()> {
+        self.wait(on, &["--up", &count.to_string()])
+    }
+
+    /// Waits until a node is in a state, as node `on` sees it.
+    ///
+    /// # Errors
+    /// With what `ssi wait` and `ssi status` said when it did not happen.
+    pub fn wait_state(&self, on: u32, node: u32, state: &str) -> Result<()> {
+        self.wait(on, &["--node", &node.to_string(), "--state", state])
+    }
+
+    fn wait(&self, on: u32, what: &[&str]) -> Result<()> {
+        let patience = format!("{}s", PATIENCE.as_secs());
+        let args: Vec<&str> = ["wait", "--timeout", &patience].into_iter().chain(what.iter().copied()).collect();
+        let out = self.ssi(on, &args)?;
+        if !out.success() {
+            bail!("on node {on}: ssi {}: {}\n{}", args.join(" "), out.error_text(), self.picture());
+        }
+        Ok(())
+    }
+
+    /// What every node says of itself, for the message of a test that failed.
+    pub fn picture(&self) -> String {
+        let mut text = String::new();
+        for n in 1..=self.options.nodes {
+            let status = self.ssi(n, &["status"]).map(|o| o.text() + &o.error_text());
+            let log = self.lab.node(n).and_then(|node| match self.options.kind {
+                Kind::Ns => node.log("ssi-clusterd"),
+                Kind::Vm => node
+                    .exec(&["journalctl", "-b", "-n", "30", "-u", "ssi-clusterd", "-u", "corosync"])
+                    .map(|o| o.text()),
+            });
+            let tail: Vec<String> = match log {
+                Ok(log) => log.lines().rev().take(15).map(str::to_owned).collect(),
+                Err(e) => vec![e.to_string()],
+            };
+            let tail: Vec<&str> = tail.iter().rev().map(String::as_str).collect();
+            let status = status.unwrap_or_else(|e| format!("{e:#}"));
+            text.push_str(&format!("--- node {n}\n{status}\n{}\n", tail.join("\n")));
+        }
+        text
+    }
+
+    /// The transition log as node `on` has it.
+    ///
+    /// # Errors
+    /// When it cannot be had or read.
+    pub fn log(&self, on: u32) -> Result<Vec<serde_json::Value>> {
+        let out = self.ssi(on, &["log", "--json"])?;
+        ensure!(out.success(), "on node {on}: ssi log: {}", out.error_text());
+        serde_json::Deserializer::from_str(&out.text())
+            .into_iter::<serde_json::Value>()
+            .flat_map(|value| match value {
+                Ok(serde_json::Value::Array(list)) => list.into_iter().map(Ok).collect(),
+                other => vec![other],
+            })
+            .collect::<Result<_, _>>()
+            .context("ssi log --json is not JSON")
+    }
+
+    /// `ssi status --json` of a node.
+    ///
+    /// # Errors
+    /// When it cannot be had or read.
+    pub fn status(&self, on: u32) -> Result<serde_json::Value> {
+        let out = self.ssi(on, &["status", "--json"])?;
+        serde_json::from_str(&out.text()).with_context(|| format!("on node {on}: ssi status: {}", out.error_text()))
+    }
+
+    /// Turns a node off at once, as if its plug were pulled.
+    ///
+    /// # Errors
+    /// When the lab cannot.
+    pub fn power_off(&self, node: u32) -> Result<()> {
+        Ok(self.lab.kill(node)?)
+    }
+
+    /// Turns a node on again. Where no init does it, its daemons are started too.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn power_on(&self, node: u32) -> Result<()> {
+        self.lab.start(node)?;
+        match self.options.kind {
+            Kind::Ns => self.start_daemons(node),
+            Kind::Vm => Ok(()),
+        }
+    }
+}
+
+/// Waits until something holds, asking again and again.
+///
+/// # Errors
+/// What was waited for, when it did not come.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match holds() {
+            Ok(true) => return Ok(()),
+            other if Instant::now() >= deadline => {
+                return other.and_then(|_| bail!("it did not come to this: {what}"));
+            }
+            _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// The project's programs and files as they go into a node.
+fn installs(kind: Kind) -> Result<Vec<Install>> {
+    let bin = bin_dir()?;
+    let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let file = |from: PathBuf, to: &str, mode| Install { from, to: to.into(), mode };
+    let mut list = vec![
+        file(bin.join("ssi"), "/usr/bin/ssi", 0o755),
+        file(bin.join("ssi-clusterd"), "/usr/sbin/ssi-clusterd", 0o755),
+        file(bin.join("ssi-engine-corosync"), "/usr/libexec/ssi/ssi-engine-corosync", 0o755),
+    ];
+    if kind == Kind::Vm {
+        let units = repo.join("distro/systemd");
+        list.extend([
+            file(units.join("ssi-clusterd.service"), "/usr/lib/systemd/system/ssi-clusterd.service", 0o644),
+            file(units.join("ssi-engine-config.service"), "/usr/lib/systemd/system/ssi-engine-config.service", 0o644),
+            file(
+                repo.join("distro/dbus/org.openssi.Cluster1.conf"),
+                "/usr/share/dbus-1/system.d/org.openssi.Cluster1.conf",
+                0o644,
+            ),
+        ]);
+    }
+    for install in &list {
+        ensure!(install.from.exists(), "{} is not there; run: cargo build --workspace", install.from.display());
+    }
+    Ok(list)
+}
+
+/// Where the programs were built: `$SSI_BIN_DIR`, or beside the running test.
+fn bin_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("SSI_BIN_DIR") {
+        return Ok(dir.into());
+    }
+    let exe = std::env::current_exe().context("cannot find this program's own file")?;
+    let dir = exe.ancestors().skip(1).find(|d| d.join("ssi-clusterd").exists());
+    Ok(dir.context("ssi-clusterd is not beside this program; run: cargo build --workspace")?.to_owned())
+}
+
+fn random_key() -> Result<Vec<u8>> {
+    use std::io::Read;
+    let mut key = vec![0; 256];
+    std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut key)).context("cannot read /dev/urandom")?;
+    Ok(key)
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Everything that can happen to a member, on namespace nodes with corosync between them.
+
+use anyhow::{Result, ensure};
+use ssi_e2e::log::{assert_same_log, moves, number};
+use ssi_e2e::{Cluster, Options, eventually};
+use ssi_lab::{Exit, Kind};
+
+const SIGKILL: i32 = 9;
+
+fn up(name: &str, nodes: u32) -> Result<Cluster> {
+    let cluster = Cluster::start(Options::new(name, Kind::Ns, nodes))?;
+    let all: Vec<u32> = (1..=nodes).collect();
+    cluster.all_see_up(&all, nodes)?;
+    Ok(cluster)
+}
+
+/// `ssi status` of a node without quorum: says so, and its exit status says it too.
+fn says_no_quorum(cluster: &Cluster, node: u32) -> Result<bool> {
+    let out = cluster.ssi(node, &["status"])?;
+    let text = (out.text() + &out.error_text()).to_lowercase();
+    Ok(out.status == Exit::Code(3) && text.contains("no quorum"))
+}
+
+#[test]
+fn the_smaller_half_of_five_loses_quorum_and_the_larger_goes_on() -> Result<()> {
+    let cluster = up("half", 5)?;
+    let before = cluster.log(1)?.len();
+    cluster.lab.cut_groups(&[vec![1, 2], vec![3, 4, 5]])?;
+    for n in 3..=5 {
+        cluster.wait_state(n, 1, "DOWN")?;
+        cluster.wait_state(n, 2, "DOWN")?;
+    }
+    for n in 1..=2 {
+        eventually("the minority says it has no quorum", || says_no_quorum(&cluster, n))?;
+        ensure!(cluster.log(n)?.len() == before, "node {n} decided something without quorum");
+    }
+    // What changes anything is refused there, with the exit status for it.
+    let refused = cluster.ssi(1, &["node", "shutdown", "2"])?;
+    ensure!(refused.status == Exit::Code(3), "{:?} {}", refused.status, refused.error_text());
+    let status = cluster.status(3)?;
+    ensure!(status["quorate"] == true && status["init_node"] == 3, "{status}");
+    cluster.lab.heal()?;
+    cluster.all_see_up(&[1, 2, 3, 4, 5], 5)?;
+    let log = assert_same_log(&cluster, &[1, 2, 3, 4, 5])?;
+    ensure!(moves(&log, 1) == ["COMINGUP", "UP", "KCLEANUP", "UCLEANUP", "DOWN", "COMINGUP", "UP"], "{log:?}");
+    Ok(())
+}
+
+#[test]
+fn a_frozen_node_is_lost_and_comes_back_when_it_thaws() -> Result<()> {
+    let cluster = up("freeze", 3)?;
+    cluster.lab.freeze(2)?;
+    cluster.wait_state(1, 2, "DOWN")?;
+    cluster.wait_state(3, 2, "DOWN")?;
+    cluster.lab.thaw(2)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    let log = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(moves(&log, 2).contains(&"KCLEANUP"), "{log:?}");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_hears_nobody_is_out_on_both_sides() -> Result<()> {
+    let cluster = up("deaf", 3)?;
+    cluster.lab.deafen(3)?;
+    cluster.wait_state(1, 3, "DOWN")?;
+    cluster.wait_state(2, 3, "DOWN")?;
+    eventually("the deaf node says it has no quorum", || says_no_quorum(&cluster, 3))?;
+    cluster.lab.heal()?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    assert_same_log(&cluster, &[1, 2, 3]).map(drop)
+}
+
+#[test]
+fn a_killed_engine_costs_its_node_the_membership_and_the_daemon_lives() -> Result<()> {
+    let cluster = up("engine", 3)?;
+    let pid = |c: &Cluster| -> Result<_> { Ok(c.lab.node(2)?.process_status("ssi-clusterd")?.pid) };
+    let daemon = pid(&cluster)?;
+    cluster.lab.node(2)?.kill_process("corosync", SIGKILL)?;
+    eventually("node 2 was lost", || Ok(moves(&cluster.log(1)?, 2).contains(&"KCLEANUP")))?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(pid(&cluster)? == daemon, "the daemon died with its engine");
+    Ok(())
+}
+
+#[test]
+fn a_killed_helper_process_costs_nothing() -> Result<()> {
+    let cluster = up("helper", 3)?;
+    let before = assert_same_log(&cluster, &[1, 2, 3])?;
+    for _ in 0..5 {
+        cluster.lab.node(2)?.check(&["pkill", "-KILL", "-x", "ssi-engine-coro"])?;
+        eventually("node 2 is in step again", || Ok(cluster.ssi(2, &["status"])?.success()))?;
+    }
+    let after = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(before == after, "{:?}", &after[before.len()..]);
+    Ok(())
+}
+
+#[test]
+fn two_nodes_keep_quorum_when_one_is_lost() -> Result<()> {
+    let cluster = up("two", 2)?;
+    cluster.power_off(1)?;
+    cluster.wait_state(2, 1, "DOWN")?;
+    ensure!(cluster.ssi(2, &["status"])?.success());
+    cluster.power_on(1)?;
+    cluster.all_see_up(&[1, 2], 2)?;
+    assert_same_log(&cluster, &[1, 2]).map(drop)
+}
+
+#[test]
+fn one_of_two_links_is_enough() -> Result<()> {
+    let mut options = Options::new("links", Kind::Ns, 3);
+    options.two_networks = true;
+    let cluster = Cluster::start(options)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    let before = assert_same_log(&cluster, &[1, 2, 3])?;
+    cluster.lab.link_down(2, 0)?;
+    // Corosync's own tool says when it has noticed; only then does it mean something that nothing happened.
+    eventually("node 1's link 0 to node 2 is down", || {
+        Ok(cluster.lab.node(1)?.exec(&["corosync-cfgtool", "-s"])?.text().contains("disconnected"))
+    })?;
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(assert_same_log(&cluster, &[1, 2, 3])? == before, "a lost link cost a membership");
+    Ok(())
+}
+
+#[test]
+fn a_full_disk_and_garbage_at_the_socket_do_not_stop_a_member() -> Result<()> {
+    let cluster = up("full", 3)?;
+    let node = cluster.lab.node(2)?;
+    cluster.lab.fill(2, "/var/lib")?;
+    let garbage = "for i in 1 2 3 4 5; do head -c 20000 /dev/urandom | timeout 1 python3 -c \
+        'import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(\"/run/ssi/clusterd.sock\"); s.sendall(sys.stdin.buffer.read())' \
+        || true; done";
+    node.shell(garbage)?;
+    cluster.power_off(3)?;
+    cluster.wait_state(1, 3, "DOWN")?;
+    cluster.wait_state(2, 3, "DOWN")?;
+    cluster.power_on(3)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    cluster.lab.unfill(2, "/var/lib")?;
+    // With room again, what it holds is on its disk again: started anew it has the whole log.
+    node.kill_process("ssi-clusterd", SIGKILL)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    let log = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(log.iter().all(|e| number(e, "node") != 2 || e["to"] != "KCLEANUP"), "{log:?}");
+    Ok(())
+}
+
+#[test]
+fn a_cluster_that_was_all_off_goes_on_where_it_was() -> Result<()> {
+    let cluster = up("off", 3)?;
+    let before = assert_same_log(&cluster, &[1, 2, 3])?;
+    for n in 1..=3 {
+        cluster.power_off(n)?;
+    }
+    for n in 1..=3 {
+        cluster.power_on(n)?;
+    }
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    let after = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(after.len() > before.len() && after[..before.len()] == before, "{before:?}\n{after:?}");
+    Ok(())
+}

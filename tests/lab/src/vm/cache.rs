@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What guests are made from and what is kept between runs, on disk.
+//!
+//! ```text
+//!   /var/cache/ssi-lab/images/KEY/     root.raw vmlinuz modules/          Debian, untouched
+//!                      boot/KEY.img                                       early user space
+//!                      snapshots/KEY/  nodeN.qcow2 nodeN.state            booted and saved
+//!                      runs/LAB/       nodeN.qcow2 drive.raw              of one lab, gone with it
+//! ```
+//!
+//! A key is a hash of all that goes in. Things are made beside their place and renamed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest, Sha256};
+
+/// The cache's directory.
+pub(crate) fn directory() -> PathBuf {
+    std::env::var_os("SSI_LAB_CACHE").map_or_else(|| PathBuf::from("/var/cache/ssi-lab"), PathBuf::from)
+}
+
+/// A lab's own disks.
+pub(crate) fn run_directory(lab: &str) -> PathBuf {
+    directory().join("runs").join(lab)
+}
+
+/// A key of all these parts.
+pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // The length keeps parts apart.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes what is to lie at `place` unless it does, one maker at a time.
+pub(crate) fn ensure(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let above = place.parent().context("the cache's root is not to be made")?;
+    fs::create_dir_all(above).with_context(|| format!("making {}", above.display()))?;
+    if place.exists() {
+        return Ok(());
+    }
+    let lock = File::create(above.join(".lock")).with_context(|| format!("making the lock of {}", above.display()))?;
+    flock(&lock, FlockOperation::LockExclusive).context("waiting for another lab that makes the same")?;
+    if place.exists() {
+        return Ok(());
+    }
+    let mut name = place.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
+    name.push(".part");
+    let part = above.join(name);
+    remove(&part);
+    make(&part).inspect_err(|_| remove(&part))?;
+    fs::rename(&part, place).with_context(|| format!("moving {} into place", place.display()))
+}
+
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_tell_parts_apart() {
+        let of = |parts: &[&str]| key(parts.iter().map(|part| part.as_bytes()));
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+    }
+
+    #[test]
+    fn what_failed_leaves_nothing_and_what_is_there_is_kept() -> Result<()> {
+        let here = tempfile::tempdir()?;
+        let place = here.path().join("x");
+        assert!(
+            ensure(&place, |part| {
+                fs::write(part, "half")?;
+                anyhow::bail!("no")
+            })
+            .is_err()
+        );
+        assert!(!place.exists() && !here.path().join("x.part").exists());
+        ensure(&place, |part| Ok(fs::write(part, "1")?))?;
+        ensure(&place, |_| anyhow::bail!("made twice"))?;
+        assert_eq!(fs::read(&place)?, b"1");
+        Ok(())
+    }
+}
