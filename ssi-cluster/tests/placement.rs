@@ -373,8 +373,8 @@ fn a_large_cluster_is_placed_in_a_moment() {
     let moves = scene.place().moves;
     assert!(!moves.is_empty() && moves.len() < 60, "{} moves", moves.len());
     eprintln!("first pass {first:?}, after a loss {:?}", started.elapsed());
-    // An unoptimised build on a busy machine; an optimised one takes a hundredth.
-    assert!(first.as_secs() < 30 && started.elapsed().as_secs() < 5);
+    // An unoptimised build on an idle core takes 7 s and 0.1 s, an optimised one a fraction; a busy machine may take ten times.
+    assert!(first.as_secs() < 90 && started.elapsed().as_secs() < 10);
 }
 
 #[test]

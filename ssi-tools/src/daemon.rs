@@ -127,19 +127,36 @@ impl Daemon {
     /// # Errors
     /// [`Failure::NotAMember`] with one sentence when nobody answers there.
     pub async fn connect(socket: &Path) -> Result<Self, Failure> {
-        let shown = socket.display();
+        Self::connect_if_running(socket).await?.ok_or_else(|| {
+            Failure::NotAMember(format!(
+                "ssi-clusterd does not run here (nothing listens at {}); start it with 'systemctl start ssi-clusterd', or see 'ssi doctor'",
+                socket.display()
+            ))
+        })
+    }
+
+    /// Connects to the daemon's own socket; `None` when nothing listens there.
+    ///
+    /// # Errors
+    /// [`Failure::NotAMember`] when something is there and does not answer: a daemon may run and not be reached.
+    pub async fn connect_if_running(socket: &Path) -> Result<Option<Self>, Failure> {
         match tokio::time::timeout(PATIENCE, client::connect(socket)).await {
-            Ok(Ok(proxy)) => Ok(Daemon { proxy }),
+            Ok(Ok(proxy)) => Ok(Some(Daemon { proxy })),
             Ok(Err(ConnectError::Socket { source, .. }))
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
             {
+                Ok(None)
+            }
+            Ok(Err(ConnectError::Handshake { source: zbus::Error::InputOutput(cause), .. })) => {
                 Err(Failure::NotAMember(format!(
-                    "ssi-clusterd does not run here (nothing listens at {shown}); start it with 'systemctl start ssi-clusterd', or see 'ssi doctor'"
+                    "ssi-clusterd broke off the connection at {} ({cause}); it may be starting or stopping, try again",
+                    socket.display()
                 )))
             }
             Ok(Err(other)) => Err(Failure::NotAMember(other.to_string())),
             Err(_) => Err(Failure::NotAMember(format!(
-                "ssi-clusterd took the connection at {shown} but did not speak within {} s; it hangs or is stopped",
+                "ssi-clusterd took the connection at {} but did not speak within {} s; it hangs or is stopped",
+                socket.display(),
                 PATIENCE.as_secs()
             ))),
         }

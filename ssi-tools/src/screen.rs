@@ -42,7 +42,7 @@ pub fn status(picture: &Picture, paint: Paint) -> String {
 fn head(p: &Picture, paint: Paint) -> String {
     let up = p.up().count();
     let mut text = format!(
-        "{}   view {}, {} of {} nodes are members, {up} UP\n",
+        "{}   view {}, members: {} of {}, UP: {up}\n",
         paint.put(Tone::Strong, &format!("Cluster {}", p.cluster)),
         p.view,
         p.members.len(),
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn the_screen_of_a_cluster() {
         let wanted = "\
-Cluster alpha   view 42, 2 of 3 nodes are members, 1 UP
+Cluster alpha   view 42, members: 2 of 3, UP: 1
 Quorum, corosync is connected
 This is node 2 (node2); init node: 1
 

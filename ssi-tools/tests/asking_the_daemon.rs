@@ -14,7 +14,7 @@ fn status_shows_the_cluster() {
     let fake = Fake::start();
     let ended = fake.run(&["status"]);
     let wanted = "\
-Cluster alpha   view 7, 2 of 3 nodes are members, 2 UP
+Cluster alpha   view 7, members: 2 of 3, UP: 2
 Quorum, corosync is connected
 This is node 1 (node1); init node: 1
 

@@ -95,8 +95,12 @@ impl Watcher {
     }
 }
 
+/// The configuration that holds: none while the engine is away, or has just come back.
 pub(crate) fn last_configuration(log: &[FromEngine]) -> Option<&Configuration> {
-    configurations(log).last()
+    log.iter()
+        .rev()
+        .find(|e| !matches!(e, FromEngine::Message { .. }))
+        .and_then(|e| configurations(std::slice::from_ref(e)).next())
 }
 
 pub(crate) fn configurations(log: &[FromEngine]) -> impl Iterator<Item = &Configuration> {

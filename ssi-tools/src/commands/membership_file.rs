@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 use ssi_cluster::NodeId;
-use ssi_cluster::config::{Config, LoadError};
+use ssi_cluster::config::Config;
 
 use crate::cli::Places;
 use crate::daemon::Daemon;
@@ -89,11 +89,6 @@ fn unreadable(path: &Path, e: &std::io::Error) -> Failure {
     }
 }
 
-/// The mistakes of a file that cannot be loaded, or why it cannot be read.
-pub fn why_not_loaded(error: &LoadError) -> String {
-    error.to_string()
-}
-
 /// Puts a file in place whole or not at all, and on disk before it counts.
 ///
 /// # Errors
@@ -156,18 +151,6 @@ pub async fn numbers_used(config: &Config, daemon: Option<&Daemon>) -> Result<BT
 fn numbers_of_folders(folder: &Path) -> Vec<NodeId> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries.flatten().filter_map(|e| e.file_name().to_str()?.strip_prefix("node")?.parse().ok()).collect()
-}
-
-/// The daemon, if one runs here.
-///
-/// # Errors
-/// When something is at the socket but does not answer: then it is not known who else has to be told.
-pub async fn daemon_if_running(socket: &Path) -> Result<Option<Daemon>, Failure> {
-    match std::os::unix::net::UnixStream::connect(socket) {
-        Ok(_) => Daemon::connect(socket).await.map(Some),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-        Err(_) => Daemon::connect(socket).await.map(Some),
-    }
 }
 
 #[cfg(test)]

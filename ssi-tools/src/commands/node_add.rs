@@ -4,8 +4,9 @@
 use ssi_cluster::NodeId;
 use ssi_cluster::config::{Config, EngineKind};
 
-use super::membership_file::{MembershipFile, Reach, daemon_if_running, numbers_used};
+use super::membership_file::{MembershipFile, Reach, numbers_used};
 use crate::cli::{NodeAdd, Places};
+use crate::daemon::Daemon;
 use crate::edit::{self, NewNode};
 use crate::outcome::{Ending, Exit, Failure};
 use crate::output::Output;
@@ -16,7 +17,7 @@ use crate::output::Output;
 /// When the file is wrong or would be, when the number is taken, or when the daemon refuses.
 pub async fn run(args: &NodeAdd, places: &Places, out: &Output) -> Ending {
     let file = MembershipFile::read(&places.cluster_toml)?;
-    let daemon = daemon_if_running(&places.socket).await?;
+    let daemon = Daemon::connect_if_running(&places.socket).await?;
     let used = numbers_used(&file.config, daemon.as_ref()).await?;
     let id = match args.id {
         Some(id) if file.config.nodes.contains_key(&id) => {

@@ -4,7 +4,7 @@
 use ssi_cluster::NodeId;
 use ssi_cluster::config::NodeConfig;
 
-use super::membership_file::{MembershipFile, Reach, daemon_if_running};
+use super::membership_file::{MembershipFile, Reach};
 use crate::cli::{NodeRef, NodeRemove, Places};
 use crate::daemon::Daemon;
 use crate::edit;
@@ -28,7 +28,7 @@ pub async fn run(args: &NodeRemove, places: &Places, out: &Output) -> Ending {
             places.cluster_toml.display()
         )));
     };
-    let daemon = daemon_if_running(&places.socket).await?;
+    let daemon = Daemon::connect_if_running(&places.socket).await?;
     may_go(node, daemon.as_ref(), args.force).await?;
     let text = edit::remove_node(&file.text, node.id)
         .map_err(|e| Failure::failed(format!("cannot change {}: {e}", places.cluster_toml.display())))?;

@@ -115,7 +115,9 @@ impl Canvas {
 
     /// Draws over what was there, line by line, so that it does not flicker.
     fn draw(&self, out: &Output, text: &str) -> Result<(), Failure> {
-        let rows = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(24, |size| usize::from(size.ws_row)).max(2);
+        // A terminal that does not know its size says 0.
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_row));
+        let rows = if size == 0 { 24 } else { size.max(2) };
         let lines: Vec<String> = text.lines().take(rows - 1).map(|line| format!("{line}\x1b[K\r\n")).collect();
         out.text(&format!("\x1b[H{}\x1b[J", lines.concat()))
     }

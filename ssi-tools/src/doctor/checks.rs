@@ -55,7 +55,7 @@ fn configuration(facts: &Facts) -> Finding {
         Ok(config) => Finding::ok(
             CHECK,
             format!(
-                "cluster {} with {} nodes, engine {}",
+                "cluster {}, nodes: {}, engine: {}",
                 config.name,
                 config.nodes.len(),
                 config.membership.engine.name()

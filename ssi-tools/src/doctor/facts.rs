@@ -32,6 +32,9 @@ pub enum Seen<T> {
     Unknown(String),
 }
 
+/// An address, and from which of ours packets go there, or why they do not.
+pub type Route = (IpAddr, Result<IpAddr, String>);
+
 /// All of it.
 #[derive(Debug)]
 pub struct Facts {
@@ -46,7 +49,7 @@ pub struct Facts {
     /// The interfaces.
     pub interfaces: Result<Interfaces, String>,
     /// Each other node's addresses, and from which of ours packets go there.
-    pub routes: BTreeMap<NodeId, Vec<(IpAddr, Result<IpAddr, String>)>>,
+    pub routes: BTreeMap<NodeId, Vec<Route>>,
     /// What each node's name resolves to.
     pub lookups: BTreeMap<NodeId, Result<Vec<IpAddr>, String>>,
     /// Whether the clock is kept right.
@@ -113,7 +116,7 @@ async fn ask_daemon(places: &Places) -> (Result<Picture, String>, Vec<ScriptStat
     }
 }
 
-fn routes(config: &Config, own: Option<NodeId>) -> BTreeMap<NodeId, Vec<(IpAddr, Result<IpAddr, String>)>> {
+fn routes(config: &Config, own: Option<NodeId>) -> BTreeMap<NodeId, Vec<Route>> {
     let others = config.nodes.values().filter(|n| Some(n.id) != own);
     let ask = |a: &IpAddr| (*a, machine::source_towards(*a).map_err(|e| e.to_string()));
     others.map(|n| (n.id, n.addresses.iter().map(ask).collect())).collect()

@@ -33,7 +33,7 @@ pub fn refuses(rules: &Value, port: u16) -> Option<String> {
             return None;
         }
         let refuses_rest = text(chain, "policy") == "drop"
-            || of_chain().last().is_some_and(|e| is_verdict_only(e, &["drop", "reject"]));
+            || of_chain().next_back().is_some_and(|e| is_verdict_only(e, &["drop", "reject"]));
         refuses_rest.then(|| format!("{} {} {}", text(chain, "family"), text(chain, "table"), text(chain, "name")))
     })
 }

@@ -42,8 +42,8 @@ pub struct Options {
     pub scripts: bool,
     /// A second network for redundant links.
     pub two_networks: bool,
-    /// Who is told of long steps.
-    pub quiet: bool,
+    /// How many of the nodes are in `cluster.toml` and have daemons at first; all, when nothing is said.
+    pub members: Option<u32>,
 }
 
 impl Options {
@@ -56,7 +56,7 @@ impl Options {
             stock_corosync: false,
             scripts: false,
             two_networks: false,
-            quiet: false,
+            members: None,
         }
     }
 
@@ -96,19 +96,23 @@ impl Cluster {
         }
         let cluster = Self { lab: builder.start()?, options };
         let key = random_key()?;
-        for n in 1..=cluster.options.nodes {
+        for n in 1..=cluster.members() {
             cluster.configure(n, &key).with_context(|| format!("node {n}"))?;
         }
-        for n in 1..=cluster.options.nodes {
+        for n in 1..=cluster.members() {
             cluster.start_daemons(n).with_context(|| format!("node {n}"))?;
         }
         Ok(cluster)
     }
 
+    fn members(&self) -> u32 {
+        self.options.members.unwrap_or(self.options.nodes)
+    }
+
     /// The text of the cluster's `cluster.toml`.
     pub fn cluster_toml(&self) -> String {
         let mut text = String::from("name = \"lab\"\n\n[membership]\nengine = \"corosync\"\n");
-        for n in 1..=self.options.nodes {
+        for n in 1..=self.members() {
             let addresses = if self.options.two_networks {
                 format!("addresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]")
             } else {
@@ -261,6 +265,16 @@ impl Cluster {
     pub fn status(&self, on: u32) -> Result<serde_json::Value> {
         let out = self.ssi(on, &["status", "--json"])?;
         serde_json::from_str(&out.text()).with_context(|| format!("on node {on}: ssi status: {}", out.error_text()))
+    }
+
+    /// Kills a background program of a namespace node (SIGKILL); if it is just being started again, as soon as it runs.
+    ///
+    /// # Errors
+    /// When it does not come to run.
+    pub fn kill_daemon(&self, node: u32, name: &str) -> Result<()> {
+        const SIGKILL: i32 = 9;
+        let node = self.lab.node(node)?;
+        eventually("the program runs, to be killed", || Ok(node.kill_process(name, SIGKILL).is_ok()))
     }
 
     /// Turns a node off at once, as if its plug were pulled.

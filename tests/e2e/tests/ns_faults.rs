@@ -6,8 +6,6 @@ use ssi_e2e::log::{assert_same_log, moves, number};
 use ssi_e2e::{Cluster, Options, eventually};
 use ssi_lab::{Exit, Kind};
 
-const SIGKILL: i32 = 9;
-
 fn up(name: &str, nodes: u32) -> Result<Cluster> {
     let cluster = Cluster::start(Options::new(name, Kind::Ns, nodes))?;
     let all: Vec<u32> = (1..=nodes).collect();
@@ -77,7 +75,7 @@ fn a_killed_engine_costs_its_node_the_membership_and_the_daemon_lives() -> Resul
     let cluster = up("engine", 3)?;
     let pid = |c: &Cluster| -> Result<_> { Ok(c.lab.node(2)?.process_status("ssi-clusterd")?.pid) };
     let daemon = pid(&cluster)?;
-    cluster.lab.node(2)?.kill_process("corosync", SIGKILL)?;
+    cluster.kill_daemon(2, "corosync")?;
     eventually("node 2 was lost", || Ok(moves(&cluster.log(1)?, 2).contains(&"KCLEANUP")))?;
     cluster.all_see_up(&[1, 2, 3], 3)?;
     assert_same_log(&cluster, &[1, 2, 3])?;
@@ -142,7 +140,7 @@ fn a_full_disk_and_garbage_at_the_socket_do_not_stop_a_member() -> Result<()> {
     cluster.all_see_up(&[1, 2, 3], 3)?;
     cluster.lab.unfill(2, "/var/lib")?;
     // With room again, what it holds is on its disk again: started anew it has the whole log.
-    node.kill_process("ssi-clusterd", SIGKILL)?;
+    cluster.kill_daemon(2, "ssi-clusterd")?;
     cluster.all_see_up(&[1, 2, 3], 3)?;
     let log = assert_same_log(&cluster, &[1, 2, 3])?;
     ensure!(log.iter().all(|e| number(e, "node") != 2 || e["to"] != "KCLEANUP"), "{log:?}");

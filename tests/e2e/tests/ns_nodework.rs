@@ -6,8 +6,6 @@ use ssi_e2e::log::{assert_same_log, moves};
 use ssi_e2e::{Cluster, Options, eventually};
 use ssi_lab::Kind;
 
-const SIGKILL: i32 = 9;
-
 /// Leaves a line when it begins and one when it ends, and takes as long as it is told in a file, by default no time.
 const SLOW: &str = "#!/bin/sh\necho \"begin $SSI_TRANSITION $SSI_EVENT $SSI_EVENT_NODE\" >>/var/log/slow\n\
     sleep \"$(cat /etc/ssi/slow 2>/dev/null || echo 0)\"\necho \"end $SSI_TRANSITION $SSI_EVENT $SSI_EVENT_NODE\" >>/var/log/slow\n";
@@ -29,12 +27,12 @@ fn lines(cluster: &Cluster, node: u32) -> Result<Vec<String>> {
 
 #[test]
 fn another_takes_over_when_the_init_node_dies_in_the_middle() -> Result<()> {
-    let cluster = start("takeover", 4)?;
+    let cluster = start("takeover", 5)?;
     cluster.lab.node(1)?.put("/etc/ssi/slow", "1000", 0o644)?;
-    cluster.power_off(4)?;
+    cluster.power_off(5)?;
     eventually("node 1 has begun", || Ok(lines(&cluster, 1)?.len() == 1))?;
     cluster.power_off(1)?;
-    cluster.wait_state(2, 4, "DOWN")?;
+    cluster.wait_state(2, 5, "DOWN")?;
     cluster.wait_state(2, 1, "DOWN")?;
     // The init node's successor ran the work that was cut and the work for the init node itself, each once to its end.
     let mut done = lines(&cluster, 2)?;
@@ -53,7 +51,7 @@ fn a_daemon_killed_in_the_middle_of_a_script_does_not_run_it_again() -> Result<(
     cluster.power_off(3)?;
     eventually("node 1 has begun", || Ok(lines(&cluster, 1)?.len() == 1))?;
     for _ in 0..3 {
-        cluster.lab.node(1)?.kill_process("ssi-clusterd", SIGKILL)?;
+        cluster.kill_daemon(1, "ssi-clusterd")?;
         std::thread::sleep(std::time::Duration::from_millis(400));
     }
     cluster.wait_state(1, 3, "DOWN")?;
@@ -75,7 +73,7 @@ fn a_script_that_fails_or_hangs_is_shown_and_does_not_keep_the_node_out() -> Res
     }
     // The limit is read at start.
     for n in 1..=3 {
-        cluster.lab.node(n)?.kill_process("ssi-clusterd", SIGKILL)?;
+        cluster.kill_daemon(n, "ssi-clusterd")?;
     }
     cluster.all_see_up(&[1, 2, 3], 3)?;
     cluster.power_off(3)?;

@@ -6,8 +6,6 @@ use ssi_e2e::log::{assert_same_log, field, moves};
 use ssi_e2e::{Cluster, Options};
 use ssi_lab::Kind;
 
-const SIGKILL: i32 = 9;
-
 #[test]
 fn twenty_kills_and_rejoins_leave_one_log() -> Result<()> {
     let cluster = Cluster::start(Options::new("kills", Kind::Ns, 3).with_scripts())?;
@@ -43,7 +41,7 @@ fn clusterd_killed_a_hundred_times_under_load_makes_no_false_down() -> Result<()
         node.spawn("asks", &["sh", "-c", "while :; do ssi status >/dev/null 2>&1; done"], Default::default())?;
     }
     for round in 0..100u32 {
-        cluster.lab.node(1 + round % 3)?.kill_process("ssi-clusterd", SIGKILL)?;
+        cluster.kill_daemon(1 + round % 3, "ssi-clusterd")?;
         std::thread::sleep(std::time::Duration::from_millis(u64::from(round * 37 % 200)));
     }
     for n in 1..=3 {

@@ -38,7 +38,7 @@
 pub mod agent;
 mod apt;
 mod command;
-pub mod control;
+mod control;
 pub mod error;
 pub mod faults;
 mod install;
@@ -59,7 +59,7 @@ mod vm;
 pub use error::Error;
 pub use faults::{Boot, Fault, Slowness};
 pub use lab::{Builder, Lab};
-pub use node::{ExecOptions, Node, Output, OutputStream, SpawnOptions};
+pub use node::{ExecOptions, Keys, Node, Output, OutputStream, ShellSession, SpawnOptions};
 pub use protocol::{Exit, ProcessStatus};
 pub use spec::{Install, Kind, NodeNumber};
 pub use status::{LabStatus, NodeStatus, Power};

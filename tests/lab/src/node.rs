@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::control::Control;
+use crate::control::{Call, Control};
 use crate::error::Error;
 use crate::protocol::{ClockChange, Exec, Exit, Message, Outcome, ProcessAction, ProcessStatus, Spawn, Target};
 use crate::spec::NodeNumber;
@@ -284,6 +284,17 @@ impl Node {
         self.nothing(Message::Unfill { path: directory.to_owned() }, format!("emptying {directory} on {}", self.name))
     }
 
+    /// Opens a login shell on a terminal of so many lines and characters a line.
+    ///
+    /// # Errors
+    /// When the node is off.
+    pub fn open_shell(&self, (rows, columns): (u16, u16)) -> Result<ShellSession, Error> {
+        let doing = format!("a shell on {}", self.name);
+        // People think longer than any patience.
+        let call = self.control.open(self.target(), Message::Shell { rows, columns }, doing, Duration::ZERO)?;
+        Ok(ShellSession { call })
+    }
+
     fn nothing(&self, message: Message, doing: String) -> Result<(), Error> {
         self.control.ask(self.target(), message, doing, PATIENCE).map(drop)
     }
@@ -297,6 +308,59 @@ impl Node {
 
     pub(crate) fn target(&self) -> Target {
         Target::Node(self.number)
+    }
+}
+
+/// A shell that is open.
+pub struct ShellSession {
+    call: Call,
+}
+
+/// What is typed into a shell.
+pub struct Keys {
+    call: Call,
+}
+
+impl ShellSession {
+    /// A handle to type with, while another thread shows.
+    ///
+    /// # Errors
+    /// When descriptors are short.
+    pub fn keys(&self) -> Result<Keys, Error> {
+        Ok(Keys { call: self.call.speaker()? })
+    }
+
+    /// Hands on what the shell writes until it ends.
+    ///
+    /// # Errors
+    /// When the node or the lab goes down.
+    pub fn show(self, mut see: impl FnMut(&[u8])) -> Result<Exit, Error> {
+        let outcome = self.call.finish(|_, bytes| {
+            see(&bytes);
+            Ok(())
+        })?;
+        match outcome {
+            Outcome::Exited(exit) => Ok(exit),
+            other => Err(Error::Protocol { doing: "a shell".to_owned(), answer: format!("{other:?}") }),
+        }
+    }
+}
+
+impl Keys {
+    /// Types bytes.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn press(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.call.say(Message::Input, bytes.to_vec())
+    }
+
+    /// Tells the terminal's new lines and characters a line.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn resize(&mut self, (rows, columns): (u16, u16)) -> Result<(), Error> {
+        self.call.say(Message::Resize { rows, columns }, Vec::new())
     }
 }
 

@@ -95,7 +95,8 @@ pub(super) fn measure(settings: &Settings, progress: &Progress) -> Result<Vec<Ro
     Ok(vec![
         times("power off to KCLEANUP on all others", |times| times.known),
         times("power off to DOWN on all others", |times| times.done),
-        row("memory at rest (PSS)", "MiB", costs.our_memory, costs.peer_memory),
+        row("memory at rest (PSS)", "MiB", costs.our_pss, costs.peer_pss),
+        row("memory at rest (RSS)", "MiB", costs.our_rss, costs.peer_rss),
         row("processor at rest", "%", costs.our_load, costs.peer_load),
     ])
 }

@@ -53,7 +53,11 @@ pub(super) const TOUR: [Stop; 7] = [
         about: "It is switched on again, joins, and learns from the others what it missed.",
         act: node_returns,
     },
-    Stop { title: "what happened", about: "All of it is in the log.", act: story },
+    Stop {
+        title: "what happened",
+        about: "All of it is in the log, also in that of the node that was away.",
+        act: story,
+    },
 ];
 
 impl<'a> Scene<'a> {
@@ -95,6 +99,19 @@ impl<'a> Scene<'a> {
         Ok(())
     }
 
+    /// The log, which all nodes have alike.
+    fn common_log(&self) -> Result<Vec<Value>> {
+        let mut common = Vec::new();
+        // What was agreed a moment ago may have reached one member and be on its way to another.
+        eventually("all nodes have the same log", || {
+            let logs = (1..=self.nodes).map(|node| self.cluster.log(node)).collect::<Result<Vec<_>>>()?;
+            let same = logs.windows(2).all(|pair| pair[0] == pair[1]);
+            common = logs.into_iter().next().unwrap_or_default();
+            Ok(same && !common.is_empty())
+        })?;
+        Ok(common)
+    }
+
     /// The numbers of the UP nodes, as node 1 lists them.
     fn up(&self) -> Result<Vec<String>> {
         let output = self.cluster.lab.node(1)?.check(&["cluster"])?;
@@ -121,13 +138,7 @@ fn status(scene: &mut Scene<'_>) -> Result<Seen> {
 }
 
 fn log(scene: &mut Scene<'_>) -> Result<Seen> {
-    let mut count = 0;
-    // What was agreed a moment ago may have reached one member and be on its way to another.
-    eventually("all members have the same log", || {
-        let logs = (1..=scene.nodes).map(|node| scene.cluster.log(node)).collect::<Result<Vec<_>>>()?;
-        count = logs.first().map_or(0, Vec::len);
-        Ok(count > 0 && logs.windows(2).all(|pair| pair[0] == pair[1]))
-    })?;
+    let count = scene.common_log()?.len();
     let finding = format!("{count} transitions, the same on all {} nodes", scene.nodes);
     Ok(Seen { finding, shown: scene.ssi(&["log"])? })
 }
@@ -176,7 +187,7 @@ fn node_returns(scene: &mut Scene<'_>) -> Result<Seen> {
 fn story(scene: &mut Scene<'_>) -> Result<Seen> {
     let node = scene.unlucky();
     let since = scene.before_loss;
-    let transitions = scene.cluster.log(1)?;
+    let transitions = scene.common_log()?;
     let states: Vec<_> = transitions
         .iter()
         .filter(|transition| id_of(transition) > Some(since) && transition["node"].as_u64() == Some(node.into()))
@@ -185,7 +196,8 @@ fn story(scene: &mut Scene<'_>) -> Result<Seen> {
     let expected = ["KCLEANUP", "UCLEANUP", "DOWN", "COMINGUP", "UP"];
     ensure!(states == expected, "node {node} should have gone through {expected:?}, and the log tells of {states:?}");
     let shown = scene.ssi(&["log", "--since", &since.to_string()])?;
-    Ok(Seen { finding: format!("node {node}: UP, {}", states.join(", ")), shown })
+    let finding = format!("node {node} went through {}; every node's log says so", states.join(", "));
+    Ok(Seen { finding, shown })
 }
 
 fn id_of(transition: &Value) -> Option<u64> {

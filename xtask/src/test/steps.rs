@@ -51,6 +51,9 @@ pub(super) struct Step {
 /// How long one file of cluster tests may take.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(1200);
 
+/// Where the cluster's tests are, each file a program.
+const CLUSTER_TESTS: &str = "tests/e2e/tests";
+
 const PACKAGES: &str = "packages";
 const BINARIES: &str = "binaries";
 const NS: &str = "namespace nodes";
@@ -75,6 +78,9 @@ pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
         step(NS, None, |scene| prepare(scene, Kind::Ns)),
     ];
     let (namespace, machine) = cluster_tests(place)?;
+    if namespace.is_empty() || machine.is_empty() {
+        steps.push(step("cluster tests", None, no_cluster_tests));
+    }
     steps.extend(namespace.into_iter().map(|name| cluster_step(name, NS)));
     if !quick {
         steps.push(step(VM, None, |scene| prepare(scene, Kind::Vm)));
@@ -85,9 +91,13 @@ pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
 
 /// The names of the cluster's tests: those for namespace nodes, and those for VM nodes.
 fn cluster_tests(place: &Place) -> Result<(Vec<String>, Vec<String>)> {
-    let directory = place.root.join("tests/e2e/tests");
+    let directory = place.root.join(CLUSTER_TESTS);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&directory).with_context(|| format!("looking for tests in {}", directory.display()))? {
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+        entries => entries.with_context(|| format!("looking for tests in {}", directory.display()))?,
+    };
+    for entry in entries {
         let path = entry.with_context(|| format!("reading {}", directory.display()))?.path();
         if let (Some(name), Some("rs")) = (path.file_stem(), path.extension().and_then(|end| end.to_str())) {
             names.push(name.to_string_lossy().into_owned());
@@ -197,6 +207,11 @@ fn prepare(scene: &Scene<'_>, kind: Kind) -> Result<Verdict> {
         Ok(()) => Ok(Verdict::Good(String::new())),
         Err(error) => Ok(Verdict::Bad(error.to_string())),
     }
+}
+
+/// A checkout without them is not a good one.
+fn no_cluster_tests(_: &Scene<'_>) -> Result<Verdict> {
+    Ok(Verdict::Bad(format!("{CLUSTER_TESTS} lacks tests for namespace nodes (ns_*.rs) or for VM nodes (vm_*.rs)")))
 }
 
 fn cluster_step(name: String, needs: &'static str) -> Step {

@@ -55,6 +55,8 @@ if [ ! -e /root/var/lib/ssi-lab-identity ]; then
 fi
 
 mount --move /dev /root/dev
+# The shell wants /dev/null for what it puts into the background.
+rm -r /dev && ln -s /root/dev /dev
 mount --move /proc /root/proc
 mount --move /sys /root/sys
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /root/run
