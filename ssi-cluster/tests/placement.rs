@@ -359,22 +359,17 @@ fn units_without_a_preference_are_shared_out() {
 }
 
 #[test]
-fn a_large_cluster_is_placed_in_a_moment() {
+fn a_loss_in_a_large_cluster_moves_only_what_ran_there() {
     let numbers: Vec<u32> = (1..=1000).collect();
     let wishes: Vec<_> = (0..10_000)
         .map(|n| UnitWish { least_loaded: n % 2 == 0, ..UnitWish::new(format!("unit{n}"), Instances::Count(1)) })
         .collect();
     let mut scene = up(&numbers, &wishes);
-    let started = std::time::Instant::now();
     scene.current = scene.place().assignment;
-    let (first, started) = (started.elapsed(), std::time::Instant::now());
     assert_eq!(scene.current.len(), 10_000);
     scene.view.members.remove(&node(1));
     let moves = scene.place().moves;
     assert!(!moves.is_empty() && moves.len() < 60, "{} moves", moves.len());
-    eprintln!("first pass {first:?}, after a loss {:?}", started.elapsed());
-    // An unoptimised build on an idle core takes 7 s and 0.1 s, an optimised one a fraction; a busy machine may take ten times.
-    assert!(first.as_secs() < 90 && started.elapsed().as_secs() < 10);
 }
 
 #[test]

@@ -134,15 +134,17 @@ fn nobody_hears_a_message_before_its_configuration(watchers: &[Watcher]) {
     }
 }
 
-/// What a node had, without what only it can know: whether the quorum was already known.
+/// What a node had, without the quorum, which is in no order with the messages, and without what then only repeats.
 fn had(log: &[FromEngine]) -> Vec<FromEngine> {
+    let mut last = None;
     let blind = |event: &FromEngine| match event {
-        FromEngine::Configuration(c) => FromEngine::Configuration(Configuration { quorate: true, ..c.clone() }),
-        other => other.clone(),
+        FromEngine::Configuration(c) => {
+            let c = Configuration { quorate: true, ..c.clone() };
+            (last.replace(c.clone()).as_ref() != Some(&c)).then_some(FromEngine::Configuration(c))
+        }
+        other => Some(other.clone()),
     };
-    let mut had: Vec<_> = log.iter().map(blind).collect();
-    had.dedup_by(|a, b| matches!(a, FromEngine::Configuration(_)) && a == b);
-    had
+    log.iter().filter_map(blind).collect()
 }
 
 /// Asserts that two nodes had the same, as far as both have heard, and gives back how many events those are.

@@ -78,7 +78,7 @@ pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
         step(NS, None, |scene| prepare(scene, Kind::Ns)),
     ];
     let (namespace, machine) = cluster_tests(place)?;
-    if namespace.is_empty() || machine.is_empty() {
+    if namespace.is_empty() || (!quick && machine.is_empty()) {
         steps.push(step("cluster tests", None, no_cluster_tests));
     }
     steps.extend(namespace.into_iter().map(|name| cluster_step(name, NS)));
