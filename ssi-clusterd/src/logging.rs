@@ -9,12 +9,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub fn start(node: Option<ssi_cluster::NodeId>) {
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
     // Set by the service manager when stderr is the journal's (systemd.exec(5)).
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        if let Ok(journal) = tracing_journald::layer() {
-            let fields: Vec<(&str, String)> = node.map(|n| ("SSI_NODE", n.to_string())).into_iter().collect();
-            registry.with(journal.with_field_prefix(None).with_custom_fields(fields)).init();
-            return;
-        }
+    if std::env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let fields: Vec<(&str, String)> = node.map(|n| ("SSI_NODE", n.to_string())).into_iter().collect();
+        registry.with(journal.with_field_prefix(None).with_custom_fields(fields)).init();
+        return;
     }
     registry
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(false))

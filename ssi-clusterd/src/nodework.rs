@@ -5,12 +5,13 @@
 //! ([`crate::script`]) that outlives this daemon, so a daemon that comes back finds out how it ended, or waits for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::sync::{mpsc, watch};
 
 use ssi_cluster::NodeId;
@@ -21,6 +22,12 @@ use crate::script::{Progress, ScriptFiles, ScriptResult};
 
 /// How many scripts a folder may hold; more are not run, and the daemon's log says so.
 pub const SCRIPTS_MAX: usize = 32;
+
+/// What a script finds its programs by.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// There when PID 1 runs units (sd_booted(3)).
+const BOOTED_WITH_UNITS: &str = "/run/systemd/system";
 
 /// How often a running script is looked after.
 const LOOK: Duration = Duration::from_millis(25);
@@ -147,10 +154,10 @@ async fn run_script(
 ) -> Option<ScriptResult> {
     let failed = |output: String| Some(ScriptResult { outcome: Outcome::Failed, status: 126, output });
     let files = ScriptFiles::new(files_dir, script);
-    if files.progress() == Progress::New {
-        if let Err(e) = spawn_runner(places, job, &files, path) {
-            return failed(format!("{e:#}"));
-        }
+    if files.progress() == Progress::New
+        && let Err(e) = spawn_runner(places, job, &files, path).await
+    {
+        return failed(format!("{e:#}"));
     }
     let mut unstarted = 0;
     loop {
@@ -162,7 +169,7 @@ async fn run_script(
                 if *stopped.borrow() {
                     return None;
                 }
-                if let Err(e) = spawn_runner(places, job, &files, path) {
+                if let Err(e) = spawn_runner(places, job, &files, path).await {
                     return failed(format!("{e:#}"));
                 }
             }
@@ -192,32 +199,42 @@ async fn run_script(
     }
 }
 
-fn spawn_runner(places: &Places, job: &Job, files: &ScriptFiles, path: &Path) -> Result<()> {
-    let mut command = std::process::Command::new(&places.program);
-    command
-        .arg("run-script")
-        .arg("--run")
-        .arg(&files.run)
-        .arg("--result")
-        .arg(&files.result)
-        .arg("--timeout-ms")
-        .arg(places.timeout.as_millis().to_string())
-        .arg("--")
-        .arg(path)
-        .arg(job.node.to_string())
-        .arg(&job.node_name)
-        .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("SSI_EVENT", job.kind.name())
-        .env("SSI_EVENT_NODE", job.node.to_string())
-        .env("SSI_EVENT_NAME", &job.node_name)
-        .env("SSI_TRANSITION", job.transition.to_string())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .process_group(0);
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", places.program.display()))?;
-    // Its end is told by its files; this only takes it out of the process table.
-    std::thread::spawn(move || child.wait());
+/// Starts the process that runs one script. Where systemd, or an init with its tongue, is PID 1, in a unit of its own:
+/// outside this daemon's sandbox, where a script may do what its administrator means it to, and outside its control
+/// group, so that stopping the daemon does not stop the script.
+async fn spawn_runner(places: &Places, job: &Job, files: &ScriptFiles, path: &Path) -> Result<()> {
+    let environment = [
+        ("SSI_EVENT", job.kind.name().to_owned()),
+        ("SSI_EVENT_NODE", job.node.to_string()),
+        ("SSI_EVENT_NAME", job.node_name.clone()),
+        ("SSI_TRANSITION", job.transition.to_string()),
+    ];
+    let mut runner: Vec<OsString> = vec![places.program.clone().into(), "run-script".into()];
+    runner.extend(["--run".into(), files.run.clone().into(), "--result".into(), files.result.clone().into()]);
+    runner.extend(["--timeout-ms".into(), places.timeout.as_millis().to_string().into(), "--".into()]);
+    runner.extend([path.into(), job.node.to_string().into(), job.node_name.clone().into()]);
+
+    if !Path::new(BOOTED_WITH_UNITS).is_dir() {
+        let program = runner.remove(0);
+        let mut command = std::process::Command::new(&program);
+        command.args(runner).env_clear().env("PATH", PATH).envs(environment);
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).process_group(0);
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", places.program.display()))?;
+        // Its end is told by its files; this only takes it out of the process table.
+        std::thread::spawn(move || child.wait());
+        return Ok(());
+    }
+    let script = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut command = tokio::process::Command::new("systemd-run");
+    command.args(["--quiet", "--collect", "--property=KillMode=process"]);
+    command.arg(format!("--unit=ssi-{}-{}-{script}", job.kind.name(), job.transition));
+    command.arg(format!("--description={} for {}", path.display(), job.node_name));
+    command.arg(format!("--setenv=PATH={PATH}"));
+    command.args(environment.map(|(name, value)| format!("--setenv={name}={value}")));
+    let out = command.arg("--").args(runner).output().await.context("cannot run systemd-run")?;
+    if !out.status.success() {
+        bail!("cannot be started: systemd-run: {}: {}", out.status, String::from_utf8_lossy(&out.stderr).trim());
+    }
     Ok(())
 }
 

@@ -80,13 +80,13 @@ impl Sampler {
             config: config.to_owned(),
         };
         let quiet = self.told.as_ref().map(|(old, age)| (same_to_people(old, &report), *age));
-        if let Some((true, age)) = quiet {
-            if age + 1 < TELL_ANYWAY_S {
-                if let Some((_, age)) = &mut self.told {
-                    *age += 1;
-                }
-                return None;
+        if let Some((true, age)) = quiet
+            && age + 1 < TELL_ANYWAY_S
+        {
+            if let Some((_, age)) = &mut self.told {
+                *age += 1;
             }
+            return None;
         }
         self.told = Some((report.clone(), 0));
         Some(report)

@@ -361,3 +361,28 @@ fn measure_how_fast_a_loss_is_agreed() {
         });
     }
 }
+
+/// Prints how often healthy nodes lose each other while the machine has four times more to do than it can.
+#[test]
+#[ignore = "measures; run with: cargo test -p ssi-clusterd --test engine_conformance -- --ignored --nocapture"]
+fn measure_false_evictions_under_load() {
+    if let Some(why) = nodes::impossible() {
+        println!("skipped: {why}");
+        return;
+    }
+    run(async {
+        let nodes = Nodes::start(3, "");
+        let mut watchers: Vec<Watcher> = ALL.iter().map(|n| nodes.engine(*n)).collect();
+        all_see(&mut watchers, ALL, ALL).await;
+        let before: Vec<usize> = watchers.iter().map(|w| w.log.len()).collect();
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
+        let load = nodes::Load::start(4 * processors);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        drop(load);
+        for (watcher, before) in watchers.iter_mut().zip(before) {
+            watcher.take_what_is_there();
+            let changes = configurations(&watcher.log[before..]).count();
+            println!("node {}: {changes} changes of configuration in 60 s under load", watcher.own);
+        }
+    });
+}

@@ -20,7 +20,7 @@ const MANUAL: &str = "Single System Image Cluster";
 struct Extra {
     /// Examples: what is typed, and what that does.
     examples: &'static [(&'static str, &'static str)],
-    /// Exit statuses, where the command has a meaning of its own for one.
+    /// Exit statuses, where the command has a meaning of its own for one; an empty one for those it never ends with.
     statuses: &'static [(u8, &'static str)],
     /// Files it uses.
     files: &'static [(&'static str, &'static str)],
@@ -74,6 +74,8 @@ fn extra(page: &str) -> Extra {
             statuses: &[
                 (0, "All that was waited for is so."),
                 (1, "The time was up first; what is missing is told. A daemon that does not run is waited for too."),
+                (3, ""),
+                (4, ""),
             ],
             ..plain
         },
@@ -213,7 +215,11 @@ fn command_page(command: &Command, name: &str) -> std::io::Result<Vec<u8>> {
     let statuses = STATUSES
         .iter()
         .map(|(n, meaning)| (n, extra.statuses.iter().find(|(own, _)| own == n).map_or(*meaning, |(_, own)| own)));
-    section(&mut page, "EXIT STATUS", statuses.map(|(n, meaning)| (n.to_string(), meaning)))?;
+    section(
+        &mut page,
+        "EXIT STATUS",
+        statuses.filter(|(_, meaning)| !meaning.is_empty()).map(|(n, meaning)| (n.to_string(), meaning)),
+    )?;
     section(&mut page, "FILES", extra.files.iter().map(|(path, what)| (format!("\\fI{}\\fR", escaped(path)), *what)))?;
     section(
         &mut page,

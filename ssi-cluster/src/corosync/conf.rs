@@ -28,14 +28,14 @@ pub struct Timings {
 ///
 /// The trade is speed against false evictions. A node whose corosync gets no processor, or whose link passes nothing,
 /// for as long as the token timeout is taken for dead, however healthy it is. Corosync's own default (3 s, and 650 ms
-/// more for each node beyond the second) forgives seconds, and takes 8 s to see one node of three die. Here it
-/// is 450 ms for up to five nodes: more than what a scheduler, a switch or a short spanning-tree-free link change takes
-/// on healthy machines with corosync's real-time priority, and a good second until services move. On machines that
-/// stall for longer (overcommitted hosts of virtual machines, live migration, slow consoles) give `token_ms` in
-/// cluster.toml. Beyond five nodes each adds 50 ms.
+/// more for each node beyond the second) forgives seconds, and takes 8 s to see one node of three die. Here it is 450 ms
+/// for up to five nodes, and each further node adds 50 ms. With that, three nodes sharing two processors with eight busy
+/// processes lost nobody in a minute, thanks to corosync's real-time priority. On machines that stall for longer
+/// (overcommitted hosts of virtual machines, live migration, switches that relearn) give `token_ms` in cluster.toml.
 ///
-/// The wait was measured at 2.2 × the effective token, whatever the number of nodes: the token's loss is noticed after
-/// one token timeout, and the survivors wait one consensus timeout, 1.2 token timeouts, for the lost one to join again.
+/// The wait is 2.2 effective token timeouts, whatever the number of nodes: the token's loss is noticed after one, and
+/// the survivors wait one consensus timeout, 1.2 token timeouts, for the lost one to join again. Measured with 3.1.7,
+/// three and five nodes, a killed corosync and a cut link alike: 1.00 to 1.06 s.
 pub fn timings(config: &Config) -> Timings {
     let nodes = count(config);
     let (given, per_node) = (config.membership.token_ms, config.membership.token_coefficient_ms);

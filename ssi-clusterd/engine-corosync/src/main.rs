@@ -28,6 +28,7 @@ mod session;
 mod wait;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,9 @@ struct Bridge {
 impl Bridge {
     fn run(mut self) -> anyhow::Result<()> {
         loop {
-            self.wait()?;
+            if self.wait()?.is_break() {
+                return Ok(());
+            }
             if !self.read_commands()? {
                 return Ok(());
             }
@@ -120,7 +123,8 @@ impl Bridge {
         self.leaving.is_none() && self.unsent.len() < UNSENT_MESSAGES && self.unsent_bytes < UNSENT_BYTES
     }
 
-    fn wait(&mut self) -> anyhow::Result<()> {
+    /// Waits until there is something to do; breaks when the daemon is gone and nothing it said can be read now.
+    fn wait(&mut self) -> anyhow::Result<ControlFlow<()>> {
         let now = Instant::now();
         let mut wants = vec![self.peer.wants(self.room_for_commands())];
         let mut deadline = self.leaving;
@@ -144,12 +148,16 @@ impl Bridge {
             }
         }
         let got = wait::poll(&wants, deadline.map(|d| d.saturating_duration_since(now))).context("poll")?;
+        // A hang-up ends every wait at once: not to read it, for want of room, would be to turn in place.
+        if !self.room_for_commands() && got.first().is_some_and(|peer| peer.contains(PollFlags::HUP)) {
+            return Ok(ControlFlow::Break(()));
+        }
         if let [_, quorum, cpg] = got[..]
             && (quorum | cpg).intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
         {
             self.lose(&Lost("corosync closed the connection: it stopped or was killed".into()));
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Takes what the daemon wants; `false` when it is gone.

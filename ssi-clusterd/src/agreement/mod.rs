@@ -286,13 +286,13 @@ impl Agreement {
             }
             Event::Tell(message) => actions.push(Action::Send(message)),
         }
-        if self.settled() && self.view().quorate {
-            if let Some(round) = &self.round {
-                let attached =
-                    round.attached.iter().filter_map(|n| self.hellos.get(n).map(|h| (*n, &h.incarnation[..])));
-                let proposed = self.proposer.propose(&self.shared, &attached.collect(), configured, now_ms, wall_ms);
-                actions.extend(proposed.into_iter().map(Action::Send));
-            }
+        if self.settled()
+            && self.view().quorate
+            && let Some(round) = &self.round
+        {
+            let attached = round.attached.iter().filter_map(|n| self.hellos.get(n).map(|h| (*n, &h.incarnation[..])));
+            let proposed = self.proposer.propose(&self.shared, &attached.collect(), configured, now_ms, wall_ms);
+            actions.extend(proposed.into_iter().map(Action::Send));
         }
         self.mind_own_work(&mut actions);
         actions

@@ -42,6 +42,16 @@ impl Drop for Owned {
     }
 }
 
+/// Processes that do nothing, as fast as they can, until it is dropped.
+pub(crate) struct Load(#[expect(dead_code, reason = "kept for its end")] Vec<Owned>);
+
+impl Load {
+    pub(crate) fn start(processes: usize) -> Self {
+        let turn = || Command::new("setpriv").args(["--pdeathsig", "KILL", "sh", "-c", "while :; do :; done"]).spawn();
+        Self((0..processes).map(|_| Owned(turn().unwrap())).collect())
+    }
+}
+
 pub(crate) struct Node {
     number: u32,
     // Before the namespaces' holder, so that it ends first.
