@@ -239,3 +239,11 @@ proptest! {
         is_answered(&changed(&changes))?;
     }
 }
+
+#[test]
+fn the_example_in_the_readme_is_right() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = Config::parse(Path::new("README.md"), example.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.nodes.len(), 3);
+}

@@ -102,7 +102,8 @@ impl FromStr for EngineKind {
     }
 }
 
-/// `[membership]`: how the nodes know of each other. What is `None` is left to corosync's own default.
+/// `[membership]`: how the nodes know of each other. What is `None` is chosen by
+/// [`crate::corosync::conf::timings`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     /// Who tells the nodes who is a member.

@@ -112,6 +112,10 @@ impl Cluster {
     /// The text of the cluster's `cluster.toml`.
     pub fn cluster_toml(&self) -> String {
         let mut text = String::from("name = \"lab\"\n\n[membership]\nengine = \"corosync\"\n");
+        if self.options.kind == Kind::Vm {
+            // Guests under emulation that share two processors stall for longer than the usual settings forgive.
+            text.push_str("token_ms = 3000\n");
+        }
         for n in 1..=self.members() {
             let addresses = if self.options.two_networks {
                 format!("addresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]")

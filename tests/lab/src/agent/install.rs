@@ -4,18 +4,25 @@
 //! The drive is a plain tar archive on a raw disk of fixed size. It is never mounted, so a snapshot
 //! saved with one drive may be restored with another, and a guest's early user space reads it too.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::protocol::Exit;
+
+use super::children::Children;
 
 /// The drive's serial number, by which the guest finds it whatever its letter.
 pub(crate) const SERIAL: &str = "ssi-lab-install";
 
 /// Unpacks the drive over the root.
-pub(super) fn from_drive() -> Result<(), String> {
+pub(super) fn from_drive(children: &Children) -> Result<(), String> {
     let device = find_drive()?;
     // What was read from the drive before the snapshot was saved is of another drive.
-    run("blockdev", &["--flushbufs", &device])?;
+    run(children, "blockdev", &["--flushbufs", &device])?;
     // Programs that run must not be written into: tar is to unlink first.
-    run("tar", &["-x", "-f", &device, "-C", "/", "--keep-directory-symlink", "--no-same-owner", "-p", "--unlink-first"])
+    let unpack = ["--keep-directory-symlink", "--no-same-owner", "-p", "--unlink-first"];
+    let words: Vec<_> = ["-x", "-f", &device, "-C", "/"].into_iter().chain(unpack).collect();
+    run(children, "tar", &words)
 }
 
 /// The drive's device, by its serial number in sysfs.
@@ -30,14 +37,19 @@ fn find_drive() -> Result<String, String> {
     Err(format!("no drive with the serial number {SERIAL} is attached"))
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("{program} could not be started: {error}"))?;
-    if output.status.success() {
-        return Ok(());
+/// Runs a program to its end; the one thread that reaps tells of it.
+/// Runs a tool to its end. Not by the standard library's waiting: the reaper would be first.
+fn run(children: &Children, program: &str, arguments: &[&str]) -> Result<(), String> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let started = children.spawn(&mut command).map_err(|error| format!("{program} could not be started: {error}"))?;
+    let mut said = String::new();
+    if let Some(mut stderr) = started.child.stderr {
+        // What cannot be read is not told; the status counts.
+        let _ = stderr.read_to_string(&mut said);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} {}: {}", arguments.join(" "), said.trim()))
+    match started.exit.recv() {
+        Ok(Exit::Code(0)) => Ok(()),
+        _ => Err(format!("{program} {}: {}", arguments.join(" "), said.trim())),
+    }
 }

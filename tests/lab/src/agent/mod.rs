@@ -19,7 +19,7 @@ pub(crate) mod install;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,12 +44,15 @@ impl Channel {
     }
 }
 
+/// A message to a call, and its body.
+type Said = (Message, Vec<u8>);
+
 /// One call as its thread sees it.
 struct Call {
     id: u64,
     channel: Channel,
     /// What the caller goes on to say; ends when the call is cancelled.
-    input: Receiver<(Message, Vec<u8>)>,
+    input: Receiver<Said>,
 }
 
 impl Call {
@@ -76,7 +79,7 @@ pub fn serve(channel: File, stream: Stream) -> io::Result<()> {
     let channel = Channel(Arc::new(Mutex::new(channel)));
     let children = Children::start();
     let background = Background::new(children.clone());
-    let calls: Arc<Mutex<HashMap<u64, Sender<(Message, Vec<u8>)>>>> = Arc::default();
+    let calls: Arc<Mutex<HashMap<u64, Sender<Said>>>> = Arc::default();
     channel.send(NO_CALL, Message::Hello, Vec::new())?;
     loop {
         let frame = match read_frame(&mut input)? {
@@ -99,7 +102,7 @@ pub fn serve(channel: File, stream: Stream) -> io::Result<()> {
                 lock(&calls).remove(&id);
             }
             message => {
-                let (sender, input) = channel_of_call();
+                let (sender, input) = mpsc::channel();
                 lock(&calls).insert(id, sender);
                 let call = Call { id, channel: channel.clone(), input };
                 let (children, background, calls) = (children.clone(), background.clone(), calls.clone());
@@ -115,10 +118,6 @@ pub fn serve(channel: File, stream: Stream) -> io::Result<()> {
     }
 }
 
-fn channel_of_call() -> (Sender<(Message, Vec<u8>)>, Receiver<(Message, Vec<u8>)>) {
-    channel()
-}
-
 /// Does what a call asks for; the error is a sentence.
 fn answer(call: &Call, message: Message, children: &Children, background: &Background) -> Result<Outcome, String> {
     match message {
@@ -131,7 +130,7 @@ fn answer(call: &Call, message: Message, children: &Children, background: &Backg
         Message::Get { path } => files::get(call, path.as_ref()),
         Message::Fill { path } => files::fill(path.as_ref()),
         Message::Unfill { path } => files::unfill(path.as_ref()),
-        Message::Install => install::from_drive().map(|()| Outcome::Nothing),
+        Message::Install => install::from_drive(children).map(|()| Outcome::Nothing),
         Message::Clock(change) => set_clock(change),
         other => Err(format!("the agent does not know what to do with {other:?}")),
     }

@@ -53,7 +53,12 @@ pub(crate) fn ensure(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Re
     let mut name = place.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
     name.push(".part");
     let part = above.join(name);
-    remove(&part);
+    // Whoever made these was killed: with the lock, this is the only maker.
+    for entry in fs::read_dir(above).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|end| end == "part") {
+            remove(&entry.path());
+        }
+    }
     make(&part).inspect_err(|_| remove(&part))?;
     fs::rename(&part, place).with_context(|| format!("moving {} into place", place.display()))
 }
