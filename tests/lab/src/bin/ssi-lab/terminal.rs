@@ -89,7 +89,7 @@ pub(crate) fn console(lab: &Lab, node: &Node) -> Result<()> {
     let _raw = Raw::new()?;
     std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stdout()));
     let mut line = line;
-    for byte in std::io::stdin().bytes() {
+    for byte in std::io::stdin().lock().bytes() {
         let byte = byte.context("reading the terminal")?;
         if byte == LEAVE || line.write_all(&[byte]).is_err() {
             break;
