@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions, create_dir_all};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -74,13 +75,16 @@ impl Background {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        let started =
-            self.children.spawn(&mut command).map_err(|error| format!("'{program}' could not be started: {error}"))?;
+        let (sender, end) = channel();
+        let started = self
+            .children
+            .spawn(&mut command, move |exit| drop(sender.send(exit)))
+            .map_err(|error| format!("'{program}' could not be started: {error}"))?;
         entry.pid = Some(started.pid);
         drop(entry);
         let (background, kept) = (self.clone(), kept.clone());
         std::thread::spawn(move || {
-            let exit = started.exit.recv().ok();
+            let exit = end.recv().ok();
             let mut entry = lock(&kept);
             entry.pid = None;
             entry.last_exit = exit;

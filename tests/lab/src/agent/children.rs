@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::io;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,13 +18,16 @@ use super::lock;
 /// How long an orphan may stay a zombie when the agent has no child of its own to wait for.
 const IDLE: Duration = Duration::from_millis(200);
 
+/// Whoever is told how a child ended.
+type Told = Box<dyn FnOnce(Exit) + Send>;
+
 /// The table of children that somebody waits for.
 #[derive(Clone, Default)]
 pub(super) struct Children(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<HashMap<i32, Sender<Exit>>>,
+    waiting: Mutex<HashMap<i32, Told>>,
     started: Condvar,
 }
 
@@ -35,8 +37,6 @@ pub(super) struct Started {
     pub(super) child: std::process::Child,
     /// Its number.
     pub(super) pid: Pid,
-    /// Tells how it ended.
-    pub(super) exit: Receiver<Exit>,
 }
 
 impl Children {
@@ -48,18 +48,17 @@ impl Children {
         children
     }
 
-    /// Starts a child and registers for its end.
-    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Started> {
+    /// Starts a child; `told` hears of its end, on the reaper's thread: it must be quick.
+    pub(super) fn spawn(&self, command: &mut Command, told: impl FnOnce(Exit) + Send + 'static) -> io::Result<Started> {
         // The lock is held from before the start until the registration: the reaper takes it between
         // seeing a dead child and collecting it, so a child that dies at once is still known.
         let mut waiting = lock(&self.0.waiting);
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("the new process has no number"))?;
-        let (sender, exit) = channel();
-        waiting.insert(pid.as_raw_nonzero().get(), sender);
+        waiting.insert(pid.as_raw_nonzero().get(), Box::new(told));
         self.0.started.notify_one();
-        Ok(Started { child, pid, exit })
+        Ok(Started { child, pid })
     }
 
     fn reap(&self) {
@@ -78,9 +77,8 @@ impl Children {
             }
             let mut waiting = lock(&self.0.waiting);
             while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-                if let Some(sender) = waiting.remove(&pid.as_raw_nonzero().get()) {
-                    // Whoever asked may have given up.
-                    let _ = sender.send(exit_of(status));
+                if let Some(told) = waiting.remove(&pid.as_raw_nonzero().get()) {
+                    told(exit_of(status));
                 }
             }
         }

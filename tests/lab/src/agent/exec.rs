@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,11 +15,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::protocol::{Exec, Exit, Message, Outcome, PIECE};
 
-use super::Call;
 use super::children::Children;
+use super::{Call, Event};
 
-/// How often a call looks whether it was cancelled, ran out of time or its program ended.
-const TICK: Duration = Duration::from_millis(20);
 /// How long after the program's end its pipes may stay quiet before they are left to whatever
 /// background process still holds them.
 const QUIET: Duration = Duration::from_millis(100);
@@ -37,9 +34,11 @@ pub(super) fn run(call: &Call, exec: &Exec, children: &Children) -> Result<Outco
         .stdin(if exec.input { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut started =
-        children.spawn(&mut command).map_err(|error| format!("'{program}' could not be started: {error}"))?;
-    let over = Arc::new(AtomicBool::new(false));
+    let over = over_word()?;
+    let sender = call.sender.clone();
+    let mut started = children
+        .spawn(&mut command, move |exit| drop(sender.send(Event::Ended(exit))))
+        .map_err(|error| format!("'{program}' could not be started: {error}"))?;
     let mut pumps = Vec::new();
     let pipes = [
         (started.child.stdout.take().map(OwnedFd::from), Message::Output),
@@ -54,14 +53,14 @@ pub(super) fn run(call: &Call, exec: &Exec, children: &Children) -> Result<Outco
     }
     // Input has a writer of its own: a program that does not read must not stop the call's clock.
     let input = started.child.stdin.take().map(|stdin| feeder(stdin.into()));
-    let exit = attend(call, started.pid, &started.exit, exec.timeout_ms, |message, bytes| {
+    let exit = attend(call, started.pid, exec.timeout_ms, |message, bytes| {
         match message {
             Message::Input => input.as_ref().is_some_and(|input| input.send(Some(bytes)).is_ok()),
             Message::InputEnd => input.as_ref().is_some_and(|input| input.send(None).is_ok()),
             _ => false,
         };
     });
-    over.store(true, Ordering::Release);
+    say_over(&over);
     for pump in pumps {
         // A pump does not panic.
         let _ = pump.join();
@@ -89,21 +88,24 @@ pub(super) fn shell(call: &Call, rows: u16, columns: u16, children: &Children) -
         .stdin(peer)
         .stdout(output)
         .stderr(errors);
-    let started = children.spawn(&mut command).map_err(|error| format!("the shell could not be started: {error}"))?;
+    let over = over_word()?;
+    let sender = call.sender.clone();
+    let started = children
+        .spawn(&mut command, move |exit| drop(sender.send(Event::Ended(exit))))
+        .map_err(|error| format!("the shell could not be started: {error}"))?;
     drop(command);
-    let over = Arc::new(AtomicBool::new(false));
     let reader = terminal.try_clone().map_err(|error| format!("no pseudo terminal: {error}"))?;
     let pump = {
         let (channel, id, over) = (call.channel.clone(), call.id, over.clone());
         std::thread::spawn(move || pump(reader, &over, |piece| channel.send(id, Message::Output, piece).is_ok()))
     };
     let keys = terminal.try_clone().map(feeder).map_err(|error| format!("no pseudo terminal: {error}"))?;
-    let exit = attend(call, started.pid, &started.exit, None, |message, bytes| match message {
+    let exit = attend(call, started.pid, None, |message, bytes| match message {
         Message::Input => drop(keys.send(Some(bytes))),
         Message::Resize { rows, columns } => resize(&terminal, rows, columns),
         _ => {}
     });
-    over.store(true, Ordering::Release);
+    say_over(&over);
     let _ = pump.join();
     Ok(Outcome::Exited(exit))
 }
@@ -115,39 +117,27 @@ fn resize(terminal: impl AsFd, rows: u16, columns: u16) {
 }
 
 /// Waits for the program's end, handing on what the caller says, and killing it when told to.
-fn attend(
-    call: &Call,
-    pid: Pid,
-    exit: &Receiver<Exit>,
-    timeout_ms: Option<u64>,
-    mut hear: impl FnMut(Message, Vec<u8>),
-) -> Exit {
-    let deadline = timeout_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
+fn attend(call: &Call, pid: Pid, timeout_ms: Option<u64>, mut hear: impl FnMut(Message, Vec<u8>)) -> Exit {
+    let mut deadline = timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
     let mut timed_out = false;
-    let mut listening = true;
-    let mut wait = Duration::from_millis(1);
     loop {
-        match exit.recv_timeout(wait) {
-            Ok(_) if timed_out => return Exit::TimedOut,
-            Ok(exit) => return exit,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Exit::Code(-1),
-        }
-        wait = (wait * 2).min(TICK);
-        while listening {
-            match call.input.try_recv() {
-                Ok((message, bytes)) => hear(message, bytes),
-                Err(std::sync::mpsc::TryRecvError::Empty) => break,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
-                    // Cancelled: nobody wants the result any more.
-                    listening = false;
-                    end(pid);
-                }
+        let event = match deadline {
+            Some(deadline) => call.events.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+            None => call.events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match event {
+            Ok(Event::Ended(_)) if timed_out => return Exit::TimedOut,
+            Ok(Event::Ended(exit)) => return exit,
+            Ok(Event::Said(message, bytes)) => hear(message, bytes),
+            // Nobody wants the result any more; its end is waited for all the same.
+            Ok(Event::Cancelled) => end(pid),
+            Err(RecvTimeoutError::Timeout) => {
+                timed_out = true;
+                deadline = None;
+                end(pid);
             }
-        }
-        if !timed_out && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            timed_out = true;
-            end(pid);
+            // The call holds a sender itself, so this cannot be.
+            Err(RecvTimeoutError::Disconnected) => return Exit::Code(-1),
         }
     }
 }
@@ -158,27 +148,26 @@ fn end(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-/// Moves a descriptor's bytes to `send` until its end, or until it is quiet after the program's end.
-fn pump(from: OwnedFd, over: &AtomicBool, mut send: impl FnMut(Vec<u8>) -> bool) {
+/// Moves a descriptor's bytes to `send` until its end, or until it is quiet after the program's end,
+/// which `over` tells by becoming readable.
+fn pump(from: OwnedFd, over: &OwnedFd, mut send: impl FnMut(Vec<u8>) -> bool) {
     let mut file = File::from(from);
-    let mut quiet_since: Option<Instant> = None;
+    let quiet = Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) };
+    let mut ended = false;
     loop {
-        let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
-        let ready = {
-            let mut fds = [PollFd::new(&file, PollFlags::IN)];
-            match poll(&mut fds, Some(&tick)) {
-                Ok(n) => n > 0,
+        let readable = {
+            let mut fds = [PollFd::new(&file, PollFlags::IN), PollFd::new(over, PollFlags::IN)];
+            let (watched, wait) = if ended { (&mut fds[..1], Some(&quiet)) } else { (&mut fds[..], None) };
+            match poll(watched, wait) {
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => return,
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
             }
+            let [output, over] = &fds;
+            ended |= !over.revents().is_empty();
+            !output.revents().is_empty()
         };
-        if !ready {
-            if over.load(Ordering::Acquire) {
-                let since = *quiet_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= QUIET {
-                    return;
-                }
-            }
+        if !readable {
             continue;
         }
         let mut piece = vec![0; PIECE];
@@ -193,6 +182,18 @@ fn pump(from: OwnedFd, over: &AtomicBool, mut send: impl FnMut(Vec<u8>) -> bool)
             }
         }
     }
+}
+
+/// The word that a program is over, for all its pumps.
+fn over_word() -> Result<Arc<OwnedFd>, String> {
+    use rustix::event::{EventfdFlags, eventfd};
+    eventfd(0, EventfdFlags::CLOEXEC).map(Arc::new).map_err(|error| format!("no event descriptor: {error}"))
+}
+
+/// Says it.
+fn say_over(over: &OwnedFd) {
+    // A fresh counter takes one.
+    let _ = rustix::io::write(over, &1u64.to_ne_bytes());
 }
 
 /// A thread that writes what it is sent; `None` closes.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::protocol::{Message, Outcome, PIECE};
 
-use super::Call;
+use super::{Call, Event};
 
 /// The file that takes a file system's free space.
 const FILLER: &str = ".ssi-lab-fill";
@@ -23,11 +23,11 @@ pub(super) fn put(call: &Call, path: &Path, mode: u32) -> Result<Outcome, String
     fs::create_dir_all(directory).map_err(say)?;
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(say)?;
     loop {
-        match call.input.recv() {
-            Ok((Message::Input, bytes)) => file.write_all(&bytes).map_err(say)?,
-            Ok((Message::InputEnd, _)) => break,
-            Ok(_) => {}
-            Err(_) => return Err("cancelled".to_owned()),
+        match call.events.recv() {
+            Ok(Event::Said(Message::Input, bytes)) => file.write_all(&bytes).map_err(say)?,
+            Ok(Event::Said(Message::InputEnd, _)) => break,
+            Ok(Event::Said(..)) => {}
+            Ok(Event::Cancelled | Event::Ended(_)) | Err(_) => return Err("cancelled".to_owned()),
         }
     }
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(say)?;

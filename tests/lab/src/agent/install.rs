@@ -6,6 +6,7 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 use crate::protocol::Exit;
 
@@ -42,13 +43,16 @@ fn find_drive() -> Result<String, String> {
 fn run(children: &Children, program: &str, arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let started = children.spawn(&mut command).map_err(|error| format!("{program} could not be started: {error}"))?;
+    let (sender, end) = channel();
+    let started = children
+        .spawn(&mut command, move |exit| drop(sender.send(exit)))
+        .map_err(|error| format!("{program} could not be started: {error}"))?;
     let mut said = String::new();
     if let Some(mut stderr) = started.child.stderr {
         // What cannot be read is not told; the status counts.
         let _ = stderr.read_to_string(&mut said);
     }
-    match started.exit.recv() {
+    match end.recv() {
         Ok(Exit::Code(0)) => Ok(()),
         _ => Err(format!("{program} {}: {}", arguments.join(" "), said.trim())),
     }

@@ -23,7 +23,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::protocol::{ClockChange, Frame, Header, Message, NO_CALL, Outcome, Target, read_frame, write_frame};
+use crate::protocol::{ClockChange, Exit, Frame, Header, Message, NO_CALL, Outcome, Target, read_frame, write_frame};
 
 use background::Background;
 use children::Children;
@@ -44,15 +44,23 @@ impl Channel {
     }
 }
 
-/// A message to a call, and its body.
-type Said = (Message, Vec<u8>);
+/// What a call's thread waits for.
+enum Event {
+    /// The caller goes on.
+    Said(Message, Vec<u8>),
+    /// The caller has given up.
+    Cancelled,
+    /// The call's program has ended.
+    Ended(Exit),
+}
 
 /// One call as its thread sees it.
 struct Call {
     id: u64,
     channel: Channel,
-    /// What the caller goes on to say; ends when the call is cancelled.
-    input: Receiver<Said>,
+    events: Receiver<Event>,
+    /// For whoever else has something for this thread.
+    sender: Sender<Event>,
 }
 
 impl Call {
@@ -79,7 +87,7 @@ pub fn serve(channel: File, stream: Stream) -> io::Result<()> {
     let channel = Channel(Arc::new(Mutex::new(channel)));
     let children = Children::start();
     let background = Background::new(children.clone());
-    let calls: Arc<Mutex<HashMap<u64, Sender<Said>>>> = Arc::default();
+    let calls: Arc<Mutex<HashMap<u64, Sender<Event>>>> = Arc::default();
     channel.send(NO_CALL, Message::Hello, Vec::new())?;
     loop {
         let frame = match read_frame(&mut input)? {
@@ -95,16 +103,18 @@ pub fn serve(channel: File, stream: Stream) -> io::Result<()> {
             Message::Input | Message::InputEnd | Message::Resize { .. } => {
                 if let Some(call) = lock(&calls).get(&id) {
                     // A call that has ended takes no more input.
-                    let _ = call.send((message, frame.body));
+                    let _ = call.send(Event::Said(message, frame.body));
                 }
             }
             Message::Cancel => {
-                lock(&calls).remove(&id);
+                if let Some(call) = lock(&calls).remove(&id) {
+                    let _ = call.send(Event::Cancelled);
+                }
             }
             message => {
-                let (sender, input) = mpsc::channel();
-                lock(&calls).insert(id, sender);
-                let call = Call { id, channel: channel.clone(), input };
+                let (sender, events) = mpsc::channel();
+                lock(&calls).insert(id, sender.clone());
+                let call = Call { id, channel: channel.clone(), events, sender };
                 let (children, background, calls) = (children.clone(), background.clone(), calls.clone());
                 let thread = std::thread::Builder::new().name(format!("call {id}"));
                 thread.spawn(move || {
