@@ -294,7 +294,7 @@ impl Daemon {
                     let node_name = self.loaded.config.node(node).map_or_else(|| node.to_string(), |n| n.name.clone());
                     self.scripts.start(Job { transition, kind, node, node_name, ended });
                 }
-                Action::AbortWork { transition } => self.scripts.abort(transition),
+                Action::AbortWork { transition, over } => self.scripts.abort(transition, over),
                 Action::ShutDown { reboot } => self.turn_off(reboot),
                 Action::Config { base, text } => {
                     if let Err(e) = self.take_config(&base, &text) {

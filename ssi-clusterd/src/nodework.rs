@@ -64,32 +64,49 @@ pub struct Job {
 pub struct NodeWork {
     places: Places,
     tell: mpsc::Sender<Message>,
-    stops: BTreeMap<u64, watch::Sender<bool>>,
+    running: BTreeMap<u64, watch::Sender<Order>>,
+}
+
+/// What a work's task is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Go on.
+    Go,
+    /// Leave everything as it is: another task goes on with it.
+    Yield,
+    /// End what runs: the work is no longer this node's.
+    End,
 }
 
 impl NodeWork {
     /// `tell` takes what all members are to know.
     pub fn new(places: Places, tell: mpsc::Sender<Message>) -> Self {
-        Self { places, tell, stops: BTreeMap::new() }
+        Self { places, tell, running: BTreeMap::new() }
     }
 
-    /// Starts a work.
+    /// Starts a work, or goes on with it and tells again what was told.
     pub fn start(&mut self, job: Job) {
-        let (stop, stopped) = watch::channel(false);
-        self.stops.retain(|_, s| !s.is_closed());
-        self.stops.insert(job.transition, stop);
+        self.running.retain(|_, order| !order.is_closed());
+        let (order, orders) = watch::channel(Order::Go);
+        if let Some(before) = self.running.insert(job.transition, order) {
+            let _ = before.send(Order::Yield);
+        }
         let (places, tell) = (self.places.clone(), self.tell.clone());
         tokio::spawn(async move {
-            if let Err(e) = run_work(&places, &job, &tell, stopped).await {
+            if let Err(e) = run_work(&places, &job, &tell, orders).await {
                 tracing::error!("{} work for {}: {e:#}", job.kind.name(), job.node_name);
             }
         });
     }
 
-    /// Ends a work that is no longer this node's; nothing more is told of it.
-    pub fn abort(&mut self, transition: u64) {
-        if let Some(stop) = self.stops.remove(&transition) {
-            let _ = stop.send(true);
+    /// Ends a work that is no longer this node's; nothing more is told of it. When it is `over`, its files go: a
+    /// transition's number is never used again.
+    pub fn abort(&mut self, transition: u64, over: bool) {
+        if let Some(order) = self.running.remove(&transition) {
+            let _ = order.send(Order::End);
+        }
+        if over {
+            let _ = std::fs::remove_dir_all(self.places.run.join(transition.to_string()));
         }
     }
 }
@@ -98,7 +115,7 @@ async fn run_work(
     places: &Places,
     job: &Job,
     tell: &mpsc::Sender<Message>,
-    mut stopped: watch::Receiver<bool>,
+    mut orders: watch::Receiver<Order>,
 ) -> Result<()> {
     let folder = places.etc.join(format!("{}.d", job.kind.name()));
     let files_dir = places.run.join(job.transition.to_string());
@@ -106,9 +123,11 @@ async fn run_work(
     let ended: BTreeSet<&str> = job.ended.iter().map(String::as_str).collect();
     for script in scripts(&folder) {
         if ended.contains(script.as_str()) {
+            // Another ran it to its end while this node was away from the work; one that still runs here is too late.
+            end_script(&ScriptFiles::new(&files_dir, &script));
             continue;
         }
-        if *stopped.borrow() {
+        if *orders.borrow() != Order::Go {
             return Ok(());
         }
         let began = ScriptBegan { transition: job.transition, script: script.clone() };
@@ -116,7 +135,7 @@ async fn run_work(
         let path = folder.join(&script);
         let result = match unfit(&path) {
             Some(why) => Some(ScriptResult { outcome: Outcome::Failed, status: 126, output: why }),
-            None => run_script(places, job, &files_dir, &script, &path, &mut stopped).await,
+            None => run_script(places, job, &files_dir, &script, &path, &mut orders).await,
         };
         let Some(result) = result else { return Ok(()) };
         if result.outcome == Outcome::Done {
@@ -135,11 +154,9 @@ async fn run_work(
         let ended = ScriptEnded { transition: job.transition, script, outcome, status, output };
         let _ = tell.send(Message::ScriptEnded(ended)).await;
     }
-    if !*stopped.borrow() {
+    if *orders.borrow() == Order::Go {
         let _ = tell.send(Message::WorkDone { transition: job.transition }).await;
     }
-    // The transition's number is never used again: what is left of it here is of no more use.
-    let _ = std::fs::remove_dir_all(&files_dir);
     Ok(())
 }
 
@@ -150,7 +167,7 @@ async fn run_script(
     files_dir: &Path,
     script: &str,
     path: &Path,
-    stopped: &mut watch::Receiver<bool>,
+    orders: &mut watch::Receiver<Order>,
 ) -> Option<ScriptResult> {
     let failed = |output: String| Some(ScriptResult { outcome: Outcome::Failed, status: 126, output });
     let files = ScriptFiles::new(files_dir, script);
@@ -166,7 +183,7 @@ async fn run_script(
             Progress::Ended(result) if result.outcome == Outcome::Lost => {
                 let _ = std::fs::remove_file(&files.run);
                 let _ = std::fs::remove_file(&files.result);
-                if *stopped.borrow() {
+                if *orders.borrow() != Order::Go {
                     return None;
                 }
                 if let Err(e) = spawn_runner(places, job, &files, path).await {
@@ -177,11 +194,12 @@ async fn run_script(
             Progress::Vanished => {
                 return failed("the process that ran it was killed; how far it came is not known".into());
             }
-            Progress::Running(pid) => {
-                if *stopped.borrow() {
-                    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                    }
+            Progress::Running(_) => {
+                let order = *orders.borrow();
+                if order == Order::End {
+                    end_script(&files);
+                }
+                if order != Order::Go {
                     return None;
                 }
             }
@@ -192,10 +210,20 @@ async fn run_script(
                 }
             }
         }
-        let _ = tokio::time::timeout(LOOK, stopped.changed()).await;
-        if *stopped.borrow() && files.progress() == Progress::New {
+        // A closed channel cannot be: the sender is dropped only after an order to end.
+        let _ = tokio::time::timeout(LOOK, orders.changed()).await;
+        if *orders.borrow() != Order::Go && files.progress() == Progress::New {
             return None;
         }
+    }
+}
+
+/// Has a script that runs here ended, if it does; its runner ends it and what it started.
+fn end_script(files: &ScriptFiles) {
+    if let Progress::Running(pid) = files.progress()
+        && let Some(pid) = rustix::process::Pid::from_raw(pid)
+    {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 

@@ -60,6 +60,8 @@ struct Machine {
     boots: u32,
     disk: Shared,
     daemon: Option<Agreement>,
+    /// The process between daemon and engine is being started anew.
+    helper_away: bool,
     ring: usize,
     delivered: usize,
     unsent: VecDeque<Message>,
@@ -160,12 +162,30 @@ impl World {
         }
     }
 
+    /// The process between daemon and engine dies with all that it has in its hands, and is started anew.
+    fn restart_helper(&mut self, n: NodeId) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if machine.daemon.is_none() {
+            return;
+        }
+        machine.unsent.clear();
+        machine.helper_away = true;
+        let ring = machine.ring;
+        self.feed(n, Event::Unreachable);
+        self.configure(ring);
+        let machine = self.machines.get_mut(&n).unwrap();
+        machine.helper_away = false;
+        machine.delivered = self.rings[ring].order.len();
+        self.configure(ring);
+    }
+
     /// Puts a configuration into a ring's order.
     fn configure(&mut self, ring: usize) {
         let machines = &self.machines;
         let quorum = self.quorum;
         let ring = &mut self.rings[ring];
-        let attached = ring.members.iter().copied().filter(|n| machines[n].daemon.is_some()).collect();
+        let attached =
+            ring.members.iter().copied().filter(|n| machines[n].daemon.is_some() && !machines[n].helper_away).collect();
         let quorate = ring.members.len() >= quorum;
         let seen = Configuration { ring: ring.name, members: ring.members.clone(), attached, quorate };
         ring.order.push(Entry::Configuration(seen));
@@ -252,7 +272,7 @@ impl World {
                 Action::StartWork { transition, ended, .. } => {
                     machine.told.insert(transition, ended.into_iter().collect());
                 }
-                Action::AbortWork { transition } => {
+                Action::AbortWork { transition, .. } => {
                     machine.told.remove(&transition);
                     if let Some(files) = machine.files.get_mut(&transition) {
                         files.running = None;
@@ -327,7 +347,8 @@ impl World {
 
     fn fault(&mut self) {
         let n = id(1 + self.dice.below(self.configured.len()));
-        match self.dice.below(6) {
+        match self.dice.below(7) {
+            6 => self.restart_helper(n),
             0 => self.power_off(n),
             1 => self.power_on(n),
             2 => self.stop_daemon(n, true),
@@ -579,5 +600,82 @@ proptest! {
         world.heal();
         world.settle();
         world.assert_agreed();
+    }
+}
+
+/// A member that is in step, alone.
+fn alone() -> (Agreement, Configuration) {
+    let mut agreement = Agreement::new(id(1), "boot".into(), Shared::default(), 1, SCRIPT_TIMEOUT_MS);
+    let only = BTreeSet::from([id(1)]);
+    let seen = Configuration { ring: (1, 1), members: only.clone(), attached: only.clone(), quorate: true };
+    let mut events = VecDeque::from([Event::Configuration(seen.clone())]);
+    while let Some(event) = events.pop_front() {
+        for action in agreement.on_event(event, 1, 1, &only) {
+            if let Action::Send(message) = action {
+                events.push_back(Event::Message(id(1), message));
+            }
+        }
+    }
+    assert!(agreement.settled());
+    (agreement, seen)
+}
+
+/// A number that does harm where numbers are counted up and down.
+fn awkward() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(2), Just(u64::MAX), Just(u64::MAX - 1), any::<u64>()]
+}
+
+/// What a peer that has gone mad may say: right in form, and otherwise anything.
+fn mad_message() -> impl Strategy<Value = serde_json::Value> {
+    let node = 0u64..4;
+    let state = prop::sample::select(vec![
+        "NEVERUP",
+        "COMINGUP",
+        "UP",
+        "SHUTDOWN",
+        "GOINGDOWN",
+        "KCLEANUP",
+        "UCLEANUP",
+        "DOWN",
+        "?",
+    ]);
+    (0..7, node, awkward(), awkward(), state.clone(), state, any::<bool>()).prop_map(|(kind, n, a, b, from, to, flag)| {
+        let seen = serde_json::json!({"ring": [1, b], "members": [1, n], "attached": [1], "quorate": flag});
+        let entry = serde_json::json!({"id": a, "at_ms": b, "view": a, "node": n, "from": from, "to": to, "cause": "?"});
+        let view = serde_json::json!({"id": a, "members": [n, 1], "quorate": flag});
+        let shared = serde_json::json!({"view": view, "lineage": a, "revision": b, "nodes": {}, "log": [entry, entry],
+            "last_id": b, "works": {"7": {"kind": "nodeup", "node": n, "runner": 1, "scripts": [], "done": flag}}});
+        match kind {
+            0 => serde_json::json!({"hello": {"sees": seen, "again": flag, "in_step": flag, "nonce": b, "incarnation": "x",
+                "view": view, "lineage": a, "revision": b, "digest": "?"}}),
+            1 => serde_json::json!({"state": {"exchange": {"1": a}, "shared": shared}}),
+            2 => serde_json::json!({"move": {"view": a, "node": n, "from": from, "to": to, "cause": "\u{0}\u{fffd}", "at_ms": b,
+                "reboot": flag}}),
+            3 => serde_json::json!({"assign": {"view": a, "transition": b, "instead_of": if flag { Some(n) } else { None }}}),
+            4 => serde_json::json!({"script-ended": {"transition": a, "script": "../../x", "outcome": "failed", "status": -1,
+                "output": "ä".repeat(9000)}}),
+            5 => serde_json::json!({"work-done": {"transition": a}}),
+            _ => serde_json::json!({"of-a-later-version": [a, b]}),
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_says_nothing_breaks(
+        said in prop::collection::vec((mad_message(), 1usize..4), 0..40),
+        noise in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let (mut agreement, seen) = alone();
+        prop_assert!(ssi_clusterd::agreement::message::read(&noise).is_none());
+        for (json, from) in said {
+            let bytes = serde_json::to_vec(&json).unwrap();
+            if let Some(message) = ssi_clusterd::agreement::message::read(&bytes) {
+                agreement.on_event(Event::Message(id(from), message), 2, 2, &BTreeSet::from([id(1)]));
+            }
+        }
+        // It still listens to its engine.
+        agreement.on_event(Event::Configuration(Configuration { ring: (1, 2), ..seen }), 3, 3, &BTreeSet::from([id(1)]));
+        prop_assert!(!agreement.shared().digest().is_empty());
     }
 }

@@ -57,6 +57,8 @@ pub struct Hello {
     /// Whether the sender asks for the exchange to start over.
     #[serde(default)]
     pub again: bool,
+    /// How many exchanges the sender saw completed in the configuration it sees.
+    pub completed: u64,
     /// Whether the sender takes in what is delivered: it does not while it waits for the others' hellos or for state.
     pub in_step: bool,
     /// Tells this hello from the sender's others.

@@ -93,7 +93,8 @@ pub enum Action {
     LogRewritten(u64),
     /// What is held changed: keep it on disk.
     Persist,
-    /// Run the scripts of a work, but for those that came to their ends already.
+    /// Run the scripts of a work, but for those that came to their ends already. It is said again after each exchange:
+    /// what was told of a work before may not have reached anyone, and is to be told again.
     StartWork {
         /// Its transition.
         transition: u64,
@@ -108,6 +109,8 @@ pub enum Action {
     AbortWork {
         /// Its transition.
         transition: u64,
+        /// Whether nobody is to run it any more.
+        over: bool,
     },
     /// This machine is to turn itself off.
     ShutDown {
@@ -166,12 +169,19 @@ pub struct Agreement {
     sees: Option<Configuration>,
     /// The configuration of the last completed exchange; its attached members take part in what is decided.
     round: Option<Configuration>,
+    /// The boot that each of them is in.
+    boots: BTreeMap<NodeId, String>,
     hellos: BTreeMap<NodeId, Hello>,
+    /// How many exchanges were completed since membership or attachment changed last; the same number for everyone at
+    /// each point of the order.
+    completed: u64,
     next_nonce: u64,
     hello_said_ms: u64,
     proposer: proposals::Proposer,
     /// The work this node was last told to run.
     running: BTreeSet<u64>,
+    /// Whether it has to be told again, because an exchange was completed since.
+    retell: bool,
     /// When this member was last in step, on the steady clock.
     in_step_ms: u64,
     /// A shutdown this node was already told of.
@@ -190,11 +200,14 @@ impl Agreement {
             phase: Phase::Alone,
             sees: None,
             round: None,
+            boots: BTreeMap::new(),
             hellos: BTreeMap::new(),
+            completed: 0,
             next_nonce: seed,
             hello_said_ms: 0,
             proposer: proposals::Proposer::new(own, script_timeout_ms),
             running: BTreeSet::new(),
+            retell: false,
             in_step_ms: 0,
             shutting_down: false,
             clock_ms: 0,
@@ -265,7 +278,7 @@ impl Agreement {
             Event::Unreachable => self.on_unreachable(&mut actions),
             Event::Message(from, message) => self.on_message(from, message, &mut actions),
             Event::Tick => {
-                let waits = matches!(self.phase, Phase::Exchanging | Phase::Behind { .. });
+                let waits = self.sees.is_some() && !self.settled();
                 if waits && now_ms.saturating_sub(self.hello_said_ms) >= SAY_AGAIN_MS {
                     self.say_hello(true, &mut actions);
                 }
@@ -286,12 +299,9 @@ impl Agreement {
             }
             Event::Tell(message) => actions.push(Action::Send(message)),
         }
-        if self.settled()
-            && self.view().quorate
-            && let Some(round) = &self.round
-        {
-            let attached = round.attached.iter().filter_map(|n| self.hellos.get(n).map(|h| (*n, &h.incarnation[..])));
-            let proposed = self.proposer.propose(&self.shared, &attached.collect(), configured, now_ms, wall_ms);
+        if self.settled() && self.view().quorate {
+            let attached = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
+            let proposed = self.proposer.propose(&self.shared, &attached, configured, now_ms, wall_ms);
             actions.extend(proposed.into_iter().map(Action::Send));
         }
         self.mind_own_work(&mut actions);
@@ -303,6 +313,7 @@ impl Agreement {
         // Quorum alone changes at a different moment on each member: forgetting then could lose what others counted.
         if self.sees.as_ref().is_none_or(|old| (old.ring, &old.attached) != (sees.ring, &sees.attached)) {
             self.hellos.clear();
+            self.completed = 0;
         }
         if self.phase == Phase::Alone || matches!(self.phase, Phase::Behind { .. }) {
             self.phase = Phase::Exchanging;
@@ -332,6 +343,7 @@ impl Agreement {
         actions.push(Action::Send(Message::Hello(Hello {
             sees: sees.clone(),
             again,
+            completed: self.completed,
             in_step: self.phase == Phase::InStep,
             nonce: self.next_nonce,
             incarnation: self.incarnation.clone(),
@@ -360,10 +372,10 @@ impl Agreement {
     /// looked at, never what this member sees itself, so it is complete at the same message everywhere.
     fn on_hello(&mut self, from: NodeId, hello: Hello, actions: &mut Vec<Action>) {
         let sees = hello.sees.clone();
-        // Said in an earlier ring and ordered in this one: it speaks of what is past. Ring and attachment are the same
-        // for everyone at this point of the order, so everyone passes over the same hellos.
+        // Said before the last change or the last completed exchange, and ordered after it: it speaks of what is past.
+        // Both are at the same point of the order for everyone, so everyone passes over the same hellos.
         let current = self.sees.as_ref().is_some_and(|s| (s.ring, &s.attached) == (sees.ring, &sees.attached));
-        if !current {
+        if !current || hello.completed != self.completed {
             return;
         }
         if hello.again {
@@ -390,10 +402,16 @@ impl Agreement {
         let top = sees.attached.iter().filter_map(|n| self.hellos.get(n)).map(|h| h.view.id).max().unwrap_or_default();
 
         self.proposer.forget();
+        self.retell = true;
+        self.completed += 1;
         self.round = Some(sees.clone());
+        self.boots = std::mem::take(&mut self.hellos).into_iter().map(|(n, hello)| (n, hello.incarnation)).collect();
         let same_view = held.members == sees.members && held.quorate == sees.quorate && held.id == top;
-        let entered =
-            if same_view { held } else { View { id: ViewId(top.0 + 1), members: sees.members, quorate: sees.quorate } };
+        let entered = if same_view {
+            held
+        } else {
+            View { id: ViewId(top.0.saturating_add(1)), members: sees.members, quorate: sees.quorate }
+        };
         if i_hold_it {
             self.phase = Phase::InStep;
             if self.shared.view != entered {
@@ -470,12 +488,13 @@ impl Agreement {
         let mine = |w: &shared::Work| may_run && !w.done && w.runner == Some(self.own);
         let ended: Vec<u64> =
             self.running.iter().copied().filter(|t| !self.shared.works.get(t).is_some_and(mine)).collect();
-        let begun: Vec<u64> =
-            self.shared.works.iter().filter(|(t, w)| mine(w) && !self.running.contains(t)).map(|(&t, _)| t).collect();
+        let again = std::mem::take(&mut self.retell);
+        let to_start = |(t, w): &(&u64, &shared::Work)| mine(w) && (again || !self.running.contains(t));
+        let begun: Vec<u64> = self.shared.works.iter().filter(to_start).map(|(&t, _)| t).collect();
         for transition in ended {
             self.running.remove(&transition);
-            // Of a work that its own end took away nothing is left to be ended; the edge knows.
-            actions.push(Action::AbortWork { transition });
+            let over = self.shared.works.get(&transition).is_none_or(|w| w.done);
+            actions.push(Action::AbortWork { transition, over });
         }
         for transition in begun {
             if let Some(work) = self.shared.works.get(&transition) {
@@ -501,12 +520,12 @@ fn news(old: &Shared, new: &Shared) -> Vec<Action> {
         .filter(|t| t.id >= first_kept)
         .find(|t| new.log.iter().find(|n| n.id == t.id) != Some(*t))
         .map(|t| t.id)
-        .or_else(|| (old.last_id > new.last_id).then_some(new.last_id + 1));
+        .or_else(|| (old.last_id > new.last_id).then(|| new.last_id.saturating_add(1)));
     let mut actions = Vec::new();
     let mut since = old.last_id;
     if let Some(from) = differs {
         actions.push(Action::LogRewritten(from));
-        since = from - 1;
+        since = from.saturating_sub(1);
     }
     actions.extend(new.log.iter().filter(|t| t.id > since).cloned().map(Action::Moved));
     actions

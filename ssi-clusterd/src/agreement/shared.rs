@@ -150,7 +150,7 @@ impl Shared {
 
     /// The transitions after `since`, oldest first, and the number of the oldest kept (1 when none ever was).
     pub fn transitions_after(&self, since: u64) -> (u64, impl Iterator<Item = &Transition>) {
-        let first = self.log.front().map_or(self.last_id + 1, |t| t.id);
+        let first = self.log.front().map_or(self.last_id.saturating_add(1), |t| t.id);
         (first, self.log.iter().filter(move |t| t.id > since))
     }
 
@@ -167,7 +167,7 @@ impl Shared {
             self.lineage = view.id;
         }
         self.view = view;
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
     }
 
     /// Carries out a move; gives the transition it made, or `None` if it does not fit what is held.
@@ -176,7 +176,7 @@ impl Shared {
             return None;
         }
         let to = proposed.from.moved_to(proposed.to).ok()?;
-        let id = self.last_id + 1;
+        let id = self.last_id.saturating_add(1);
         let transition = Transition {
             id,
             at_ms: proposed.at_ms,
@@ -197,7 +197,7 @@ impl Shared {
             record.incarnation.clone_from(incarnation);
         }
         self.last_id = id;
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         self.log.push_back(transition.clone());
         while self.log.len() > LOG_KEPT {
             self.log.pop_front();
@@ -235,7 +235,7 @@ impl Shared {
             run.outcome = Some(Outcome::Lost);
         }
         work.runner = Some(sender);
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         true
     }
 
@@ -253,7 +253,7 @@ impl Shared {
             status: None,
             output: String::new(),
         });
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         true
     }
 
@@ -269,7 +269,7 @@ impl Shared {
         if ended.outcome != Outcome::Done {
             run.output = tail(&ended.output).to_owned();
         }
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         true
     }
 
@@ -277,7 +277,7 @@ impl Shared {
     pub fn apply_work_done(&mut self, sender: NodeId, transition: u64) -> bool {
         let Some(work) = self.running_work(sender, transition) else { return false };
         work.done = true;
-        self.revision += 1;
+        self.revision = self.revision.saturating_add(1);
         true
     }
 

@@ -96,13 +96,22 @@ impl Cluster {
         }
         let cluster = Self { lab: builder.start()?, options };
         let key = random_key()?;
-        for n in 1..=cluster.members() {
-            cluster.configure(n, &key).with_context(|| format!("node {n}"))?;
-        }
-        for n in 1..=cluster.members() {
-            cluster.start_daemons(n).with_context(|| format!("node {n}"))?;
-        }
+        // All at once: a guest under emulation takes seconds for what a machine does in no time.
+        cluster.on_each(|n| {
+            cluster.configure(n, &key)?;
+            cluster.start_daemons(n)
+        })?;
         Ok(cluster)
+    }
+
+    fn on_each(&self, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
+        std::thread::scope(|scope| {
+            let act = &act;
+            let threads: Vec<_> = (1..=self.members()).map(|n| (n, scope.spawn(move || act(n)))).collect();
+            threads.into_iter().try_for_each(|(n, thread)| {
+                thread.join().unwrap_or_else(|_| bail!("it panicked")).with_context(|| format!("node {n}"))
+            })
+        })
     }
 
     fn members(&self) -> u32 {
@@ -132,9 +141,13 @@ impl Cluster {
         node.check(&["mkdir", "-p", "/etc/ssi/nodeup.d", "/etc/ssi/nodedown.d", "/etc/corosync", "/var/lib/ssi"])?;
         node.put("/etc/ssi/cluster.toml", self.cluster_toml(), 0o644)?;
         node.put("/etc/corosync/authkey", key, 0o400)?;
-        for link in LINKS {
-            node.check(&["ln", "-sf", "ssi", &format!("/usr/bin/{link}")])?;
-        }
+        let links: Vec<String> = LINKS.iter().map(|link| format!("/usr/bin/{link}")).collect();
+        node.check(
+            &["sh", "-c", "for link; do ln -sf ssi \"$link\" || exit; done", "sh"]
+                .into_iter()
+                .chain(links.iter().map(String::as_str))
+                .collect::<Vec<_>>(),
+        )?;
         if self.options.scripts {
             for folder in ["nodeup.d", "nodedown.d"] {
                 node.put(&format!("/etc/ssi/{folder}/10-sample"), SAMPLE_SCRIPT, 0o755)?;
@@ -169,11 +182,16 @@ impl Cluster {
                 node.spawn("ssi-clusterd", &["/usr/sbin/ssi-clusterd"], again())?;
             }
             Kind::Vm => {
-                node.check(&["systemctl", "daemon-reload"])?;
-                // The package starts corosync with a configuration of its own before there is a cluster.
-                node.check(&["systemctl", "restart", "corosync.service"])?;
-                node.check(&["systemctl", "enable", "--quiet", "ssi-engine-config.service", "ssi-clusterd.service"])?;
-                node.check(&["systemctl", "start", "ssi-clusterd.service"])?;
+                // Enabled by hand, so that systemd reads its files anew once. The package started corosync with a
+                // configuration of its own before there was a cluster.
+                node.check(&[
+                    "sh",
+                    "-ec",
+                    "cd /etc/systemd/system; mkdir -p multi-user.target.wants; \
+                     for unit in ssi-engine-config ssi-clusterd; do \
+                     ln -sf /usr/lib/systemd/system/$unit.service multi-user.target.wants/; done; \
+                     systemctl daemon-reload; systemctl restart corosync.service; systemctl start ssi-clusterd.service",
+                ])?;
             }
         }
         Ok(())
