@@ -275,6 +275,70 @@ fn nothing_is_left_after_the_end() -> Result {
     Ok(())
 }
 
+/// Not a scene: the owner that the next scene kills. It says how to find what is to vanish, and waits.
+#[test]
+fn owner_that_is_killed() -> Result {
+    let Some(name) = std::env::var_os("SSI_LAB_TEST_OWNER") else { return Ok(()) };
+    let lab = Lab::builder(name.to_string_lossy()).nodes(2).start()?;
+    let status = lab.status()?;
+    let pids: Vec<_> = status.nodes.iter().filter_map(|node| node.pid).chain([status.keeper]).collect();
+    println!("\nPIDS {}", pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    std::thread::sleep(Duration::from_secs(60));
+    Ok(())
+}
+
+/// Starts an owner in a process of its own; gives it, its lab's name, and the lab's processes.
+fn owner(scene: &str) -> Result<(std::process::Child, String, Vec<i32>)> {
+    use std::io::BufRead;
+    let name = name(scene);
+    let mut owner = std::process::Command::new(std::env::current_exe()?)
+        .args(["--exact", "owner_that_is_killed", "--nocapture"])
+        .env("SSI_LAB_TEST_OWNER", &name)
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let output = owner.stdout.take().ok_or("no output")?;
+    for line in std::io::BufReader::new(output).lines() {
+        if let Some(pids) = line?.strip_prefix("PIDS ") {
+            let pids = pids.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
+            return Ok((owner, name, pids));
+        }
+    }
+    Err("the owner ended early".into())
+}
+
+fn wait_gone(pids: &[i32]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(pid) = pids.iter().find(|&&pid| alive(pid)) {
+        assert!(Instant::now() < deadline, "{pid} lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_killed_owner_takes_its_lab_along() -> Result {
+    let (mut owner, name, pids) = owner("owner")?;
+    assert_eq!(pids.len(), 4);
+    assert!(pids.iter().all(|&pid| alive(pid)));
+    owner.kill()?;
+    owner.wait()?;
+    wait_gone(&pids);
+    assert!(!std::path::Path::new("/run/ssi-lab").join(name).exists());
+    Ok(())
+}
+
+#[test]
+fn a_killed_keeper_takes_its_nodes_along_and_the_next_lab_sweeps() -> Result {
+    let (mut owner, name, pids) = owner("keeper")?;
+    let keeper = *pids.last().ok_or("no keeper")?;
+    std::process::Command::new("kill").args(["-9", &keeper.to_string()]).status()?;
+    wait_gone(&pids);
+    owner.kill()?;
+    owner.wait()?;
+    assert!(!Lab::list().contains(&name));
+    assert!(!std::path::Path::new("/run/ssi-lab").join(&name).exists());
+    Ok(())
+}
+
 fn alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

@@ -78,7 +78,7 @@ impl Background {
         let (sender, end) = channel();
         let started = self
             .children
-            .spawn(&mut command, move |exit| drop(sender.send(exit)))
+            .spawn(&mut command, move |exit| sender.send(exit).unwrap_or_default())
             .map_err(|error| format!("'{program}' could not be started: {error}"))?;
         entry.pid = Some(started.pid);
         drop(entry);

@@ -37,7 +37,7 @@ pub(super) fn run(call: &Call, exec: &Exec, children: &Children) -> Result<Outco
     let over = over_word()?;
     let sender = call.sender.clone();
     let mut started = children
-        .spawn(&mut command, move |exit| drop(sender.send(Event::Ended(exit))))
+        .spawn(&mut command, move |exit| sender.send(Event::Ended(exit)).unwrap_or_default())
         .map_err(|error| format!("'{program}' could not be started: {error}"))?;
     let mut pumps = Vec::new();
     let pipes = [
@@ -91,7 +91,7 @@ pub(super) fn shell(call: &Call, rows: u16, columns: u16, children: &Children) -
     let over = over_word()?;
     let sender = call.sender.clone();
     let started = children
-        .spawn(&mut command, move |exit| drop(sender.send(Event::Ended(exit))))
+        .spawn(&mut command, move |exit| sender.send(Event::Ended(exit)).unwrap_or_default())
         .map_err(|error| format!("the shell could not be started: {error}"))?;
     drop(command);
     let reader = terminal.try_clone().map_err(|error| format!("no pseudo terminal: {error}"))?;

@@ -23,7 +23,10 @@ pub(super) fn from_drive(children: &Children) -> Result<(), String> {
     // Programs that run must not be written into: tar is to unlink first.
     let unpack = ["--keep-directory-symlink", "--no-same-owner", "-p", "--unlink-first"];
     let words: Vec<_> = ["-x", "-f", &device, "-C", "/"].into_iter().chain(unpack).collect();
-    run(children, "tar", &words)
+    run(children, "tar", &words)?;
+    // A node that is killed keeps what it was given.
+    rustix::fs::sync();
+    Ok(())
 }
 
 /// The drive's device, by its serial number in sysfs.
@@ -45,7 +48,7 @@ fn run(children: &Children, program: &str, arguments: &[&str]) -> Result<(), Str
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let (sender, end) = channel();
     let started = children
-        .spawn(&mut command, move |exit| drop(sender.send(exit)))
+        .spawn(&mut command, move |exit| sender.send(exit).unwrap_or_default())
         .map_err(|error| format!("{program} could not be started: {error}"))?;
     let mut said = String::new();
     if let Some(mut stderr) = started.child.stderr {

@@ -4,7 +4,7 @@
 #[path = "ssi-lab/terminal.rs"]
 mod terminal;
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -205,6 +205,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments.name, arguments.verb) {
         Ok(code) => code,
+        // Whoever reads us has read enough.
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("ssi-lab: {error:#}");
             ExitCode::FAILURE
@@ -216,7 +220,7 @@ fn run(name: &str, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Keep => ssi_lab::keeper::keep()?,
         Verb::Up(plan) => up(name, plan)?,
-        Verb::List => Lab::list().iter().for_each(|name| println!("{name}")),
+        Verb::List => Lab::list().iter().try_for_each(|name| writeln!(std::io::stdout(), "{name}"))?,
         Verb::Setup { kind } => {
             let steps = Steps::new();
             ssi_lab::setup::ensure(kind.into(), &mut |step| steps.show(step))?;
@@ -342,18 +346,25 @@ impl Steps {
 
 fn status(lab: &Lab, json: bool) -> Result<()> {
     let status = lab.status()?;
+    let mut out = std::io::stdout().lock();
     if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&status)?)?;
         return Ok(());
     }
-    println!("{} ({}), logs in {}", status.name, if status.kind == Kind::Ns { "ns" } else { "vm" }, status.directory);
+    writeln!(
+        out,
+        "{} ({}), logs in {}",
+        status.name,
+        if status.kind == Kind::Ns { "ns" } else { "vm" },
+        status.directory
+    )?;
     for node in status.nodes {
         let power = match node.power {
             Power::Running => "running",
             Power::Frozen => "frozen",
             Power::Off => "off",
         };
-        println!("{:>3}  {:<8} {power:<8} {}", node.number, node.name, node.addresses.join(" "));
+        writeln!(out, "{:>3}  {:<8} {power:<8} {}", node.number, node.name, node.addresses.join(" "))?;
     }
     Ok(())
 }
@@ -383,5 +394,27 @@ fn exit_code(exit: Exit) -> ExitCode {
         Exit::Code(code) => ExitCode::from(byte(code)),
         Exit::Signal(signal) => ExitCode::from(byte(128 + signal)),
         Exit::TimedOut => ExitCode::from(124),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn commas_make_groups() {
+        assert_eq!(cut(&words("2 3")).ok(), Some(Fault::Cut(vec![2, 3])));
+        assert_eq!(cut(&words("1,2 3")).ok(), Some(Fault::CutGroups(vec![vec![1, 2], vec![3]])));
+        assert!(cut(&words("1,2")).is_err() && cut(&words("1,x 2")).is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
     }
 }

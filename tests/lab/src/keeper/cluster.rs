@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::mount::{MsFlags, mount};
@@ -16,7 +16,7 @@ use crate::agent::lock;
 use crate::faults::{Boot, Fault, Slowness};
 use crate::install;
 use crate::network::Network;
-use crate::ns::{NsHost, NsNode};
+use crate::ns::{NsHost, NsNode, cgroup};
 use crate::programs;
 use crate::protocol::Message;
 use crate::spec::{CLIENT, Kind, LabSpec, NodeNumber};
@@ -30,6 +30,9 @@ use super::link::Link;
 
 /// How long an agent of a namespace node may take to speak.
 const NS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the lab's end waits for a node's start to notice it.
+const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All that runs.
 pub(crate) struct Cluster {
@@ -118,10 +121,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends all nodes.
+    /// Ends all nodes, those too that are just being started.
     pub(crate) fn tear_down(&self) {
+        cgroup::kill_lab(&self.spec.name);
         for (&node, slot) in &self.slots {
-            if let Err(error) = self.power_off(node, slot) {
+            let deadline = Instant::now() + TEAR_DOWN_PATIENCE;
+            // Whoever starts this node holds the lock, sees it die, and lets go; or waits for the main
+            // thread, which is here and does not come back.
+            while slot.machine.try_lock().is_err() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if slot.machine.try_lock().is_err() {
+                eprintln!("{} is still being started; it ends with the keeper", self.spec.host_name(node));
+            } else if let Err(error) = self.power_off(node, slot) {
                 eprintln!("{}: {error:#}", self.spec.host_name(node));
             }
         }

@@ -102,9 +102,11 @@ fn keep_lab(spec: LabSpec, owner: impl Read + Send + 'static, report: &dyn Fn(&P
     let mut signals = SigSet::empty();
     signals.extend([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     signals.thread_block().context("blocking signals")?;
-    sweep();
     let directory = directory_of(&spec.name);
+    let registry = lock_registry()?;
+    sweep_locked();
     let lock = claim(&directory, &spec.name)?;
+    drop(registry);
     let log = File::create(directory.join("keeper.log")).context("making the keeper's log")?;
     rustix::stdio::dup2_stderr(&log).context("writing errors to the keeper's log")?;
     // Mounts made from here on end with the keeper and its nodes.
@@ -123,8 +125,9 @@ fn keep_lab(spec: LabSpec, owner: impl Read + Send + 'static, report: &dyn Fn(&P
         result
     });
     save_logs(&directory);
+    let registry = lock_registry();
     remove(&name, &directory);
-    drop(lock);
+    drop((lock, registry));
     result
 }
 
@@ -182,6 +185,22 @@ fn claim(directory: &Path, name: &str) -> Result<File> {
 
 /// Removes what keepers left that were killed outright.
 pub(crate) fn sweep() {
+    if let Ok(_registry) = lock_registry() {
+        sweep_locked();
+    }
+}
+
+/// Held while labs' directories come and go: a directory whose lock is not taken yet, because its
+/// keeper is just making it, looks like a dead one's.
+fn lock_registry() -> Result<File> {
+    fs::create_dir_all(RUN_DIRECTORY).with_context(|| format!("making {RUN_DIRECTORY} (are you root?)"))?;
+    let path = Path::new(RUN_DIRECTORY).join(".registry-lock");
+    let lock = File::create(&path).with_context(|| format!("making {}", path.display()))?;
+    flock(&lock, FlockOperation::LockExclusive).with_context(|| format!("locking {}", path.display()))?;
+    Ok(lock)
+}
+
+fn sweep_locked() {
     for entry in fs::read_dir(RUN_DIRECTORY).into_iter().flatten().flatten() {
         let directory = entry.path();
         let Ok(lock) = File::open(directory.join("lock")) else { continue };

@@ -6,6 +6,8 @@
 //!                                    root/   the node's own root: PID 1 and all it starts
 //! ```
 //!
+//! A guest's QEMU is in `nodeN` too, so that one word kills the whole lab.
+//!
 //! Only cgroup v2's core is used, which is there without any controller.
 
 use std::fs;
@@ -55,6 +57,11 @@ impl Cgroup {
         &self.0
     }
 
+    /// Takes a process of the host in.
+    pub(crate) fn take(&self, pid: u32) -> Result<()> {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).context("putting a process into a cgroup")
+    }
+
     /// Kills all that is in it.
     pub(crate) fn kill(&self) -> Result<()> {
         fs::write(self.0.join("cgroup.kill"), "1").context("killing a cgroup")
@@ -85,6 +92,14 @@ impl Cgroup {
                 _ => return,
             }
         }
+    }
+}
+
+/// Kills all that runs for a lab, whoever waits for it.
+pub(crate) fn kill_lab(lab: &str) {
+    if let Ok(path) = of_lab(lab) {
+        // Kernels before 5.14 have no such file; there the keeper's own end does it.
+        let _ = fs::write(path.join("cgroup.kill"), "1");
     }
 }
 

@@ -12,10 +12,14 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
+
+/// The lock in each thing that is kept.
+const LOCK: &str = "lock";
 
 /// The cache's directory.
 pub(crate) fn directory() -> PathBuf {
@@ -63,6 +67,29 @@ pub(crate) fn ensure(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Re
     fs::rename(&part, place).with_context(|| format!("moving {} into place", place.display()))
 }
 
+/// Keeps what lies at `place` from being removed while the file given back is open, and removes what
+/// lies beside it, was used longest ago and is held by nobody, but for `kept` of them.
+pub(crate) fn hold(place: &Path, kept: usize) -> Result<File> {
+    let lock = File::create(place.join(LOCK)).with_context(|| format!("making the lock of {}", place.display()))?;
+    flock(&lock, FlockOperation::LockShared).with_context(|| format!("locking {}", place.display()))?;
+    // The time of its last use.
+    lock.set_modified(SystemTime::now()).context("noting its use")?;
+    let used = |path: &Path| {
+        let lock = fs::metadata(path.join(LOCK)).and_then(|lock| lock.modified());
+        lock.unwrap_or(SystemTime::UNIX_EPOCH)
+    };
+    let beside = place.parent().map(fs::read_dir).into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    let mut others: Vec<_> = beside.filter(|path| path != place && path.join(LOCK).exists()).collect();
+    others.sort_by_key(|path| std::cmp::Reverse(used(path)));
+    for path in others.into_iter().skip(kept) {
+        let lock = File::open(path.join(LOCK));
+        if lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+            remove(&path);
+        }
+    }
+    Ok(lock)
+}
+
 fn remove(path: &Path) {
     let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
@@ -76,6 +103,23 @@ mod tests {
         let of = |parts: &[&str]| key(parts.iter().map(|part| part.as_bytes()));
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+    }
+
+    #[test]
+    fn what_is_held_stays_and_the_rest_goes() -> Result<()> {
+        let here = tempfile::tempdir()?;
+        let place = |name: &str| here.path().join(name);
+        for name in ["a", "b", "c"] {
+            fs::create_dir(place(name))?;
+        }
+        let held = hold(&place("a"), 9)?;
+        drop(hold(&place("b"), 9)?);
+        drop(hold(&place("c"), 0)?);
+        assert!(place("a").exists() && !place("b").exists() && place("c").exists());
+        drop(held);
+        drop(hold(&place("c"), 0)?);
+        assert!(!place("a").exists());
+        Ok(())
     }
 
     #[test]

@@ -64,8 +64,12 @@ mkdir -p /root/run/ssi-lab
 cp /agent /root/run/ssi-lab/agent
 clean="env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=linux"
 if [ -n "$install" ]; then
-    $clean chroot /root tar -x -f "/dev/$install" -C / --keep-directory-symlink --no-same-owner -p --unlink-first
+    until [ -b "/root/dev/$install" ]; do sleep 0.05; done
+    # By its path: by its name, busybox would take its own.
+    $clean chroot /root /usr/bin/tar -x -f "/dev/$install" -C / --keep-directory-symlink --no-same-owner -p --unlink-first
 fi
+# A node that is killed keeps what it was given.
+sync
 # Started here, the agent is there whichever init comes, and long before its services.
 $clean SSI_NODE="$node" setsid chroot /root /run/ssi-lab/agent port ssi.agent \
     < /root/dev/null > /root/run/ssi-lab/agent.log 2>&1 &

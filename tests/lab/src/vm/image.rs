@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The guests' Debian: built once by mmdebstrap from the machine's own package sources.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
@@ -42,10 +43,10 @@ const PACKAGES: [&str; 22] = [
 ];
 /// What is left out of them: nobody reads it in a guest.
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
-/// What is done to the tree, `$1`: a cluster's daemons wait until a scene configures them, and root
-/// gets in at the serial console.
+/// What is done to the tree, `$1`: a cluster's daemons wait until a scene configures them, what looks
+/// for LVM's leftovers finds none for seconds, and root gets in at the serial console.
 const CHANGES: &str = "set -e\n\
-    for unit in corosync nftables nbd-client ipvsadm; do chroot \"$1\" systemctl disable \"$unit\" || true; done\n\
+    for unit in corosync nftables nbd-client ipvsadm e2scrub_reap; do chroot \"$1\" systemctl disable \"$unit\" || true; done\n\
     chroot \"$1\" passwd -d root\n\
     rm -f \"$1/etc/hostname\" \"$1/etc/resolv.conf\"\n\
     : > \"$1/etc/machine-id\"\n";
@@ -59,9 +60,16 @@ pub(crate) struct Image {
     pub(crate) directory: PathBuf,
     /// The hash of its recipe.
     pub(crate) key: String,
+    /// Keeps it in the cache.
+    _held: Option<Arc<File>>,
 }
 
 impl Image {
+    #[cfg(test)]
+    pub(crate) fn for_test() -> Self {
+        Self { directory: "/i".into(), key: "k".to_owned(), _held: None }
+    }
+
     /// The root disk.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.join("root.raw")
@@ -104,7 +112,8 @@ pub(crate) fn ensure(step: &dyn Fn(String)) -> Result<Image> {
         ));
         build(part, step)
     })?;
-    Ok(Image { directory, key })
+    let held = cache::hold(&directory, 0)?;
+    Ok(Image { directory, key, _held: Some(Arc::new(held)) })
 }
 
 fn build(directory: &Path, step: &dyn Fn(String)) -> Result<()> {

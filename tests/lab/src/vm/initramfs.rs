@@ -16,14 +16,32 @@ use super::image::Image;
 
 /// The first program.
 const INIT: &str = include_str!("early-init.sh");
+/// The archive's name.
+const ARCHIVE: &str = "initramfs.img";
+
+/// What the agent is made of. Its program differs from build to build of the same sources (features
+/// of dependencies are the union of what is built beside it), and each difference would cost all
+/// snapshots; the sources tell whether it is another agent.
+const AGENT: [&str; 8] = [
+    include_str!("../agent/mod.rs"),
+    include_str!("../agent/background.rs"),
+    include_str!("../agent/children.rs"),
+    include_str!("../agent/exec.rs"),
+    include_str!("../agent/files.rs"),
+    include_str!("../agent/install.rs"),
+    include_str!("../protocol.rs"),
+    include_str!("../bin/ssi-lab-agent.rs"),
+];
 
 /// The archive, made now if it is not there, and its key.
 pub(crate) fn ensure(image: &Image, agent: &Path) -> Result<(PathBuf, String)> {
-    let program = fs::read(agent).with_context(|| format!("reading {}", agent.display()))?;
-    let key = cache::key([image.key.as_bytes(), INIT.as_bytes(), &program]);
-    let place = cache::directory().join("boot").join(format!("{key}.img"));
-    cache::ensure(&place, |part| build(image, agent, part))?;
-    Ok((place, key))
+    let key = cache::key([image.key.as_bytes(), INIT.as_bytes()].into_iter().chain(AGENT.map(str::as_bytes)));
+    let place = cache::directory().join("boot").join(&key);
+    cache::ensure(&place, |part| {
+        fs::create_dir_all(part).with_context(|| format!("making {}", part.display()))?;
+        build(image, agent, &part.join(ARCHIVE))
+    })?;
+    Ok((place.join(ARCHIVE), key))
 }
 
 fn build(image: &Image, agent: &Path, to: &Path) -> Result<()> {

@@ -21,6 +21,7 @@ use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -29,6 +30,7 @@ use crate::agent::install::SERIAL;
 use crate::command::run;
 use crate::faults::Boot;
 use crate::network::{Network, port};
+use crate::ns::cgroup::Cgroup;
 use crate::ns::machine_id;
 use crate::spec::{CLIENT, LabSpec, NodeNumber};
 
@@ -51,6 +53,8 @@ pub(crate) struct VmHost {
     image: Image,
     initramfs: PathBuf,
     initramfs_key: String,
+    /// Keeps the early user space in the cache.
+    _held: Option<Arc<File>>,
 }
 
 /// A guest that is on.
@@ -75,10 +79,11 @@ impl VmHost {
     pub(crate) fn new(spec: &LabSpec, directory: &Path, agent: &Path, step: &dyn Fn(String)) -> Result<Self> {
         let image = image::ensure(step)?;
         let (initramfs, initramfs_key) = initramfs::ensure(&image, agent)?;
+        let held = initramfs.parent().map(|place| cache::hold(place, 2)).transpose()?.map(Arc::new);
         let runs = cache::run_directory(&spec.name);
         let _ = fs::remove_dir_all(&runs);
         fs::create_dir_all(&runs).with_context(|| format!("making {}", runs.display()))?;
-        Ok(Self { spec: spec.clone(), directory: directory.to_owned(), image, initramfs, initramfs_key })
+        Ok(Self { spec: spec.clone(), directory: directory.to_owned(), image, initramfs, initramfs_key, _held: held })
     }
 
     /// The drive with the installed files.
@@ -133,7 +138,9 @@ impl VmHost {
             .stderr(log)
             .spawn()
             .context("starting QEMU")?;
-        let connected = self.connect(&directory, &mut qemu);
+        let in_cgroup =
+            Cgroup::new(&self.spec.name, &self.spec.host_name(node)).and_then(|cgroup| cgroup.take(qemu.id()));
+        let connected = in_cgroup.and_then(|()| self.connect(&directory, &mut qemu));
         match connected {
             Ok((monitor, agent)) => Ok((VmNode { qemu, monitor }, agent)),
             Err(error) => {
@@ -291,8 +298,15 @@ mod tests {
     use crate::spec::tests::spec;
 
     fn host() -> VmHost {
-        let image = Image { directory: "/i".into(), key: "k".to_owned() };
-        VmHost { spec: spec(), directory: "/d".into(), image, initramfs: "/r".into(), initramfs_key: "r".to_owned() }
+        let image = Image::for_test();
+        VmHost {
+            spec: spec(),
+            directory: "/d".into(),
+            image,
+            initramfs: "/r".into(),
+            initramfs_key: "r".to_owned(),
+            _held: None,
+        }
     }
 
     #[test]

@@ -7,10 +7,8 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{FlockOperation, flock};
 
 use crate::spec::NodeNumber;
 
@@ -45,11 +43,7 @@ impl Snapshot {
             fs::create_dir_all(part).with_context(|| format!("making {}", part.display()))?;
             make(part)
         })?;
-        let lock = File::create(directory.join("lock")).context("making the snapshot's lock")?;
-        flock(&lock, FlockOperation::LockShared).context("locking the snapshot")?;
-        // The time of its last use.
-        lock.set_modified(SystemTime::now()).context("noting the snapshot's use")?;
-        prune(&above, &directory);
+        let lock = cache::hold(&directory, KEPT)?;
         Ok(Self { directory, _lock: lock })
     }
 
@@ -67,20 +61,4 @@ impl Snapshot {
 /// Saves stopped guests.
 pub(crate) fn save(directory: &Path, guest: &mut VmNode, node: NodeNumber) -> Result<()> {
     guest.monitor.save(&state(directory, node)).context("saving the guest's state")
-}
-
-/// Removes the snapshots used longest ago that nobody uses.
-fn prune(above: &Path, own: &Path) {
-    let used = |path: &Path| {
-        fs::metadata(path.join("lock")).and_then(|lock| lock.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
-    };
-    let entries = fs::read_dir(above).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut others: Vec<_> = entries.filter(|path| path != own && path.join("lock").exists()).collect();
-    others.sort_by_key(|path| std::cmp::Reverse(used(path)));
-    for path in others.into_iter().skip(KEPT) {
-        let lock = File::open(path.join("lock"));
-        if lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
-            let _ = fs::remove_dir_all(path);
-        }
-    }
 }
