@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use ssi_e2e::log::{assert_same_log, moves, number};
 use ssi_e2e::{Cluster, Options, eventually};
-use ssi_lab::{Exit, Kind};
+use ssi_lab::{Exit, Kind, Slowness};
 
 fn up(name: &str, nodes: u32) -> Result<Cluster> {
     let cluster = Cluster::start(Options::new(name, Kind::Ns, nodes))?;
@@ -152,6 +152,40 @@ fn a_full_disk_and_garbage_at_the_socket_do_not_stop_a_member() -> Result<()> {
     // With room again, what it holds is on its disk again: started anew it has the whole log.
     cluster.kill_daemon(2, "ssi-clusterd")?;
     cluster.all_see_up(&[1, 2, 3], 3)?;
+    let log = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(log.iter().all(|e| number(e, "node") != 2 || e["to"] != "KCLEANUP"), "{log:?}");
+    Ok(())
+}
+
+#[test]
+fn a_read_only_disk_does_not_stop_a_member() -> Result<()> {
+    let cluster = up("readonly", 3)?;
+    let node = cluster.lab.node(2)?;
+    node.shell("mount --bind /var/lib/ssi /var/lib/ssi && mount -o remount,bind,ro /var/lib/ssi")?;
+    cluster.power_off(3)?;
+    cluster.wait_state(2, 3, "DOWN")?;
+    // Started again with a disk that takes nothing, it learns from the others what it could not keep.
+    cluster.kill_daemon(2, "ssi-clusterd")?;
+    cluster.power_on(3)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    assert_same_log(&cluster, &[1, 2, 3])?;
+    node.shell("umount /var/lib/ssi")?;
+    cluster.kill_daemon(2, "ssi-clusterd")?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    let log = assert_same_log(&cluster, &[1, 2, 3])?;
+    ensure!(log.iter().all(|e| number(e, "node") != 2 || e["to"] != "KCLEANUP"), "{log:?}");
+    Ok(())
+}
+
+#[test]
+fn a_slow_and_lossy_node_stays_a_member() -> Result<()> {
+    let cluster = up("slow", 3)?;
+    cluster.lab.slow(2, Slowness { loss_percent: Some(3), rate_kbit: Some(256), ..Slowness::default() })?;
+    cluster.power_off(3)?;
+    cluster.wait_state(2, 3, "DOWN")?;
+    cluster.power_on(3)?;
+    cluster.all_see_up(&[1, 2, 3], 3)?;
+    cluster.lab.slow(2, Slowness::default())?;
     let log = assert_same_log(&cluster, &[1, 2, 3])?;
     ensure!(log.iter().all(|e| number(e, "node") != 2 || e["to"] != "KCLEANUP"), "{log:?}");
     Ok(())
