@@ -15,23 +15,25 @@ use crate::keeper::RUN_DIRECTORY;
 use crate::spec::Kind;
 
 /// Programs that every lab runs or that scenes expect in a namespace node, and their packages.
-const FOR_ALL: [(&str, &str); 11] = [
+const FOR_ALL: [(&str, &str); 13] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("ping", "iputils-ping"),
+    ("pkill", "procps"),
     ("tar", "tar"),
     ("find", "findutils"),
     ("corosync", "corosync"),
     ("dbus-daemon", "dbus-daemon"),
     ("curl", "curl"),
     ("strace", "strace"),
+    ("busybox", "busybox-static"),
 ];
 
 /// What guests need besides.
-const FOR_GUESTS: [(&str, &str); 4] =
-    [("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("qemu-img", "qemu-utils"), ("busybox", "busybox-static")];
+const FOR_GUESTS: [(&str, &str); 3] =
+    [("mmdebstrap", "mmdebstrap"), ("mke2fs", "e2fsprogs"), ("qemu-img", "qemu-utils")];
 
 /// The emulator and its package.
 const EMULATOR: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");

@@ -17,7 +17,7 @@ use super::modules::{WANTED, in_order};
 /// The guests' release.
 const RELEASE: &str = "bookworm";
 /// The guests' packages: what boots, and what clusters and those who look into them need.
-const PACKAGES: [&str; 22] = [
+const PACKAGES: [&str; 25] = [
     "linux-image-cloud-amd64",
     "systemd-sysv",
     "udev",
@@ -40,13 +40,16 @@ const PACKAGES: [&str; 22] = [
     "less",
     "ipvsadm",
     "nbd-client",
+    "nfs-kernel-server",
+    "nfs-common",
+    "busybox-static",
 ];
 /// What is left out of them: nobody reads it in a guest.
 const LEFT_OUT: [&str; 3] = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*"];
 /// What is done to the tree, `$1`: a cluster's daemons wait until a scene configures them, what looks
 /// for LVM's leftovers finds none for seconds, and root gets in at the serial console.
 const CHANGES: &str = "set -e\n\
-    for unit in corosync nftables nbd-client ipvsadm e2scrub_reap; do chroot \"$1\" systemctl disable \"$unit\" || true; done\n\
+    for unit in corosync nftables nbd-client ipvsadm e2scrub_reap nfs-server nfs-client.target nfs-blkmap rpcbind rpcbind.socket rpc-statd; do chroot \"$1\" systemctl disable \"$unit\" || true; done\n\
     chroot \"$1\" passwd -d root\n\
     rm -f \"$1/etc/hostname\" \"$1/etc/resolv.conf\"\n\
     : > \"$1/etc/machine-id\"\n";
