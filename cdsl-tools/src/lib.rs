@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! Context-dependent symbolic links.
+pub mod busy;
+pub mod inventory;
+pub mod journal;
+pub mod layout;
+pub mod lock;
+pub mod ops;
+pub mod path;
+pub mod site;
+pub mod store;
+pub mod tree;
