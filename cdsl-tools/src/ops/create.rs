@@ -124,7 +124,7 @@ fn plan_one(
         refuse("a socket belongs to the process that listens there and cannot be copied: stop it and make its directory node-specific".to_owned())
     })?;
     let parent = path.parent().unwrap_or_else(TreePath::root);
-    if let Some(name) = kernels_own(site, &parent).map_err(fail)? {
+    if let Some(name) = kernels_own(magic_of(site, &parent).map_err(fail)?) {
         return Err(refuse(format!(
             "it is on a file system that the kernel makes ({name}): every node has its own there anyway"
         )));
@@ -214,10 +214,15 @@ pub fn kind_of(stat: &Stat) -> Option<Kind> {
     }
 }
 
-fn kernels_own(site: &Site, directory: &TreePath) -> std::io::Result<Option<&'static str>> {
+/// The name of the kernel's own file system with this magic number, if it is one.
+pub fn kernels_own(magic: u64) -> Option<&'static str> {
+    KERNELS_OWN.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
+}
+
+/// The file system that a directory is on, by its magic number.
+fn magic_of(site: &Site, directory: &TreePath) -> std::io::Result<u64> {
     let open = site.root.open_below(directory, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY)?;
-    let magic = rustix::fs::fstatfs(&open)?.f_type as u64;
-    Ok(KERNELS_OWN.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name))
+    Ok(rustix::fs::fstatfs(&open)?.f_type as u64)
 }
 
 fn is_mount_point(site: &Site, path: &TreePath, parent: &TreePath, stat: &Stat) -> std::io::Result<bool> {
@@ -242,8 +247,7 @@ pub(super) fn switch_between(site: &Site, kind: Kind, stat: &Stat, directory: &T
     if site.root.lstat(&above)?.st_dev != stat.st_dev {
         return Ok(Switch::Across);
     }
-    let open = site.root.open_below(&above, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY)?;
-    let magic = rustix::fs::fstatfs(&open)?.f_type as u64;
+    let magic = magic_of(site, &above)?;
     // NFS has no such operation (fs/nfs/dir.c, nfs_rename refuses flags), nor have the FAT drivers' old kernels.
     const NFS: u64 = 0x6969;
     Ok(match (magic, kind) {

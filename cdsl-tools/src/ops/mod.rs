@@ -15,7 +15,7 @@ mod own;
 mod recover;
 mod remove;
 
-pub use create::{Create, plan as plan_create};
+pub use create::{Create, entry_of, kernels_own, kind_of, places, plan as plan_create};
 pub use own::plan as plan_own;
 pub use recover::{Recovered, recover};
 pub use remove::plan as plan_remove;

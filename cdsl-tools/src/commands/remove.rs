@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `cdsl remove`
+
+use super::{Env, Failure, Outcomes, Status, tell};
+use crate::cli::Remove as Args;
+use crate::inventory::{Entry, Mode};
+use crate::ops::{Step, plan_remove};
+use crate::store;
+
+pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
+    let lock = env.lock()?;
+    let entries = args.paths.iter().map(|path| env.entry(path)).collect::<Result<Vec<_>, _>>()?;
+    let (kept, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.kept);
+    if let Some(entry) = kept.first().filter(|_| !args.purge) {
+        return Err(Failure::Refused(format!(
+            "{} is no CDSL any more; --purge deletes the copies that were kept",
+            entry.path
+        )));
+    }
+    purge(env, &lock, &kept, args.dry_run)?;
+    let steps = plan(env, &entries, args.from.as_deref(), args.purge, args.force)?;
+    let outcome = env.carry_out(&lock, &steps, args.dry_run)?;
+    tell_removed(env, &steps, &outcome.changed);
+    Ok(Status::Done)
+}
+
+pub(super) fn tell_removed(env: &Env, steps: &[Step], changed: &[crate::path::TreePath]) {
+    for path in changed {
+        let kept = steps.iter().any(|step| step.entry.path == *path && step.entry.kept);
+        let more = if kept { "; the other nodes' copies are kept until `cdsl remove --purge`" } else { "" };
+        env.say(&format!("{path} is shared again{more}"));
+    }
+}
+
+/// The steps for these entries: whose content each path gets is `from`, or this node, or for what only one has, that one.
+pub(super) fn plan(
+    env: &Env,
+    entries: &[Entry],
+    from: Option<&str>,
+    purge: bool,
+    force: bool,
+) -> Result<Vec<Step>, Failure> {
+    let mut steps = Vec::new();
+    for entry in entries {
+        let value = match (from, &entry.mode) {
+            (Some(value), _) => Some(value.to_owned()),
+            (None, Mode::Only(value)) => Some(value.clone()),
+            // A tree of no node in particular has the template's content.
+            (None, _) => env.site.node_if_known().and_then(|_| env.site.own_value(&entry.var).ok()),
+        };
+        steps.push(plan_remove(&env.site, entry, value.as_deref(), purge, force)?);
+    }
+    Ok(steps)
+}
+
+/// Deletes copies that were kept from an earlier removal.
+fn purge(env: &Env, lock: &crate::lock::Lock, kept: &[Entry], dry_run: bool) -> Result<(), Failure> {
+    let mut change = store::Change::default();
+    for entry in kept {
+        for place in crate::ops::places(&env.site, entry)? {
+            if !env.site.root.exists(&place).map_err(|error| Failure::Failed(error.to_string()))? {
+                continue;
+            }
+            if dry_run {
+                tell(&format!("delete {}", env.site.root.shown(&place)));
+                continue;
+            }
+            let open = env.site.root.place(&place).map_err(|error| Failure::Failed(error.to_string()))?;
+            open.remove_all()?;
+        }
+        change.drop.push(entry.path.clone());
+        if !dry_run {
+            env.say(&format!("{}: the kept copies are deleted", entry.path));
+        }
+    }
+    if !dry_run {
+        store::change(&env.site.root, lock, change)?;
+    }
+    Ok(())
+}
