@@ -192,8 +192,14 @@ pub struct Check {
     #[arg(long, conflicts_with = "repair")]
     pub rebuild: bool,
     /// Look only at what package managers may have replaced: the paths in the inventory
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rebuild")]
     pub packages: bool,
+    /// With --packages: get ready for a run of the package manager, as its hook does
+    #[arg(long, requires = "packages", conflicts_with = "repair")]
+    pub before: bool,
+    /// With --packages: take the package manager's notes of CDSLs away, as when this package is removed
+    #[arg(long, requires = "packages", conflicts_with_all = ["repair", "before"], hide = true)]
+    pub forget: bool,
     /// For programs: an object a line
     #[arg(long)]
     pub json: bool,
@@ -219,8 +225,8 @@ pub struct Diff {
     /// The CDSL
     #[arg(value_name = "PATH")]
     pub path: OsString,
-    /// The two nodes; otherwise all are compared with the first
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
+    /// Only these nodes; each is compared with the first
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub nodes: Vec<NodeId>,
 }
 
@@ -247,6 +253,9 @@ pub struct Foreach {
     #[arg(value_name = "PATH")]
     pub path: OsString,
     /// The program and its arguments; {} is the copy's path, which is added at the end where it is not named
+    ///
+    /// In its environment CDSL_VALUE tells whose copy it is (a node's number, another variable's value, or template), and
+    /// CDSL_PATH for which path.
     #[arg(required = true, last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }

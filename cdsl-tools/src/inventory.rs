@@ -187,7 +187,7 @@ pub fn write_entry(entry: &Entry) -> String {
 }
 
 /// `%` and two digits for what cannot stand in a TOML string on one line.
-fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
     for byte in bytes {
         match byte {

@@ -3,8 +3,13 @@
 
 use std::process::ExitCode;
 
+use cdsl_tools::commands::compat;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    cdsl_tools::commands::run(cdsl_tools::cli::Cdsl::parse())
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match compat::called_as(&arguments) {
+        Some(name) => compat::run(name, arguments),
+        None => cdsl_tools::commands::run(cdsl_tools::cli::Cdsl::parse_from(arguments)),
+    }
 }

@@ -174,6 +174,8 @@ pub fn replace(
         openat(&new.directory, &new.name, flags, Mode::from_raw_mode(mode)).map_err(|error| fail(error.into()))?,
     );
     let written = (|| {
+        // Whatever the umask is.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         let mut out = BufWriter::with_capacity(BUFFER, &file);
         write(&mut out)?;
         out.flush()?;

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::ops::kernels_own;
 use crate::path::TreePath;
+use crate::tree::copy::{DEPTH_USUAL, more_descriptors};
 use crate::tree::{Root, TreeError};
 
 /// Something that was found.
@@ -45,7 +46,7 @@ impl<'a> TreeWalk<'a> {
     }
 
     /// Does not go into the directory that was told last.
-    pub fn skip(&mut self) {
+    pub fn pass_over(&mut self) {
         self.into = None;
     }
 
@@ -57,6 +58,11 @@ impl<'a> TreeWalk<'a> {
         let fail = |error: Errno| TreeError::new("look at", self.root.shown(&found.path), error);
         let level = self.levels.last().ok_or_else(|| fail(Errno::NOENT))?;
         statat(&level.directory, found.path.name(), AtFlags::SYMLINK_NOFOLLOW).map_err(fail)
+    }
+
+    /// The directory that holds what was told last.
+    pub fn directory(&self) -> Option<&OwnedFd> {
+        self.levels.last().map(|level| &level.directory)
     }
 
     /// The text of the link that was told last.
@@ -71,6 +77,9 @@ impl<'a> TreeWalk<'a> {
 
     fn enter(&mut self, path: TreePath) -> Result<(), TreeError> {
         let fail = |error: Errno| TreeError::new("read the directory", self.root.shown(&path), error);
+        if self.levels.len() == DEPTH_USUAL {
+            more_descriptors();
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match self.levels.last() {
             Some(level) => openat(&level.directory, path.name(), flags, Mode::empty()),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Where a path leads on a node: a walk as the kernel does it (`path_resolution(7)`, `fs/namei.c`), but for the context
 //! directories, where it goes on in the directory that the node has mounted there.
+//!
+//! It agrees with `openat2(2)` and `RESOLVE_IN_ROOT` in that node's mounts, for who may look everywhere: the same file,
+//! or the same error. Only the links of /proc that stand for open files are taken by their text.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -34,6 +37,8 @@ pub enum Hop {
         at: TreePath,
         /// The variable it goes by.
         variable: Variable,
+        /// The variable's value on the node.
+        value: String,
         /// The directory that the node has mounted there.
         to: TreePath,
     },
@@ -59,14 +64,28 @@ pub struct Found {
     pub identity: (u64, u64),
 }
 
-/// The context directories of a node, with what it has mounted on each.
-pub fn contexts(context: &Context) -> Vec<(Variable, TreePath, TreePath)> {
-    context
-        .vars()
-        .filter(|(_, value)| good_value(value))
+/// A context directory, and what belongs there on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextDirectory {
+    /// The variable it goes by.
+    pub variable: Variable,
+    /// The variable's value on the node.
+    pub value: String,
+    /// The directory with the braces.
+    pub at: TreePath,
+    /// The directory that the node mounts there.
+    pub from: TreePath,
+}
+
+/// The context directories of a node. A variable that no CDSL can go by has none, nor has a value that cannot be the name
+/// of a directory.
+pub fn contexts(context: &Context) -> Vec<ContextDirectory> {
+    let variables = context.vars().filter(|(_, value)| good_value(value));
+    variables
         .filter_map(|(name, value)| {
             let variable = Variable::parse(name).ok()?;
-            Some((variable.clone(), context_directory(&variable), holder(&variable, value)))
+            let (at, from) = (context_directory(&variable), holder(&variable, value));
+            Some(ContextDirectory { variable, value: value.to_owned(), at, from })
         })
         .collect()
 }
@@ -82,7 +101,7 @@ pub fn walk(root: &Root, path: &[u8], context: &Context) -> Way {
 fn go(
     root: &Root,
     path: &[u8],
-    contexts: &[(Variable, TreePath, TreePath)],
+    contexts: &[ContextDirectory],
     hops: &mut Vec<Hop>,
     end: &mut TreePath,
 ) -> Result<Found, Errno> {
@@ -120,12 +139,14 @@ fn go(
                 *end = at.clone();
             }
         }
-        if let Some((variable, _, to)) = contexts.iter().find(|(_, directory, _)| *directory == at)
-            && look(root, to).and_then(directory).is_ok()
+        // What this machine has mounted there by now says nothing about the node that is asked for: even where that
+        // node's directory is missing, only what would be in it counts.
+        if let Some(context) = contexts.iter().find(|context| context.at == at)
             && look(root, &at).and_then(directory).is_ok()
         {
-            hops.push(Hop::Context { at: at.clone(), variable: variable.clone(), to: to.clone() });
-            at = to.clone();
+            let ContextDirectory { variable, value, at: here, from } = context.clone();
+            at = from.clone();
+            hops.push(Hop::Context { at: here, variable, value, to: from });
             *end = at.clone();
             continue;
         }
@@ -182,7 +203,7 @@ impl Hop {
     pub fn line(&self) -> String {
         match self {
             Self::Link { at, text } => format!("{at} -> {}", shown(text)),
-            Self::Context { at, to, .. } => format!("{at} is {to}"),
+            Self::Context { at, variable, value, to } => format!("{at} is {to}  ({{{variable}}} = {value:?})"),
         }
     }
 }

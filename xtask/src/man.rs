@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `cargo xtask man`: the manual pages and the shells' completions, as a package ships them.
 //!
-//! Pages of commands are made from the commands' own definitions (`ssi_tools::man`); what no command defines (files,
+//! Pages of commands are made from the commands' own definitions (`ssi_tools::man`, `cdsl.rs` here); what no command defines (files,
 //! overviews) is written by hand in `man/` and copied.
+
+mod cdsl;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cdsl_tools::cli::Cdsl;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use ssi_tools::cli::{Ssi, openssi};
@@ -31,6 +34,8 @@ pub(crate) fn write(place: &Place, directory: &Path) -> Result<Written> {
     fs::create_dir_all(&completions).with_context(|| format!("making {}", completions.display()))?;
     let ours = ssi_tools::man::render(directory)
         .with_context(|| format!("writing manual pages to {}", directory.display()))?;
+    let mut ours = ours;
+    ours.extend(ssi_tools::man::write(directory, ssi_tools::man::pages_of(Cdsl::command(), &cdsl::extra)?)?);
     for page in pages_in(&place.root.join("man"))? {
         let Some(name) = page.file_name() else { continue };
         let copy = directory.join(name);
@@ -44,6 +49,7 @@ pub(crate) fn write(place: &Place, directory: &Path) -> Result<Written> {
     ensure!(!written.pages.is_empty(), "no manual page was written to {}", directory.display());
     for mut command in [
         Ssi::command(),
+        Cdsl::command(),
         openssi::Cluster::command(),
         openssi::ClusterName::command(),
         openssi::ClusterNodeNum::command(),

@@ -19,6 +19,8 @@ pub(crate) struct Place {
     pub(crate) root: PathBuf,
     /// What cargo builds into.
     pub(crate) target: PathBuf,
+    /// Whether programs are built as packages have them: benches measure those, tests want the quicker build.
+    optimised: bool,
 }
 
 impl Place {
@@ -33,12 +35,17 @@ impl Place {
             Some(directory) => root.join(directory),
             None => root.join("target"),
         };
-        Ok(Self { root, target })
+        Ok(Self { root, target, optimised: false })
+    }
+
+    /// The same, with programs as packages have them.
+    pub(crate) fn optimised(&self) -> Self {
+        Self { optimised: true, ..self.clone() }
     }
 
     /// Where the project's programs are after [`Place::build`].
     pub(crate) fn binaries(&self) -> PathBuf {
-        self.target.join("debug")
+        self.target.join(if self.optimised { "release" } else { "debug" })
     }
 
     /// Where the words of a step are kept.
@@ -61,7 +68,11 @@ impl Place {
 
     /// Cargo's command for building the project's programs: all but this one, whose file is running.
     pub(crate) fn build_command(&self) -> Command {
-        self.cargo(&["build", "--workspace", "--exclude", "xtask", "--bins"])
+        let mut command = self.cargo(&["build", "--workspace", "--exclude", "xtask", "--bins"]);
+        if self.optimised {
+            command.arg("--release");
+        }
+        command
     }
 
     /// Builds the project's programs, and says where they are to whoever looks for them in the environment.

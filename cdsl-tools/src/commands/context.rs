@@ -2,12 +2,15 @@
 //! `cdsl context`, `cdsl mount`, `cdsl umount`
 
 use serde_json::json;
+use ssi_cluster::{Context, NodeId};
 
+use super::list::path_json;
 use super::{Env, Failure, Outcomes, Status, tell};
 use crate::cli::Context as Args;
 use crate::mounts::{self, Done};
 
-fn own(env: &Env) -> Result<(ssi_cluster::NodeId, ssi_cluster::Context), Failure> {
+/// The node that is meant, and what its variables are.
+pub(super) fn own(env: &Env) -> Result<(NodeId, Context), Failure> {
     let node = env.site.node()?;
     let context = env.site.contexts()?.remove(&node);
     Ok((node, context.ok_or_else(|| Failure::Failed(format!("there is no node {node} in cluster.toml")))?))
@@ -15,15 +18,32 @@ fn own(env: &Env) -> Result<(ssi_cluster::NodeId, ssi_cluster::Context), Failure
 
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     let (node, context) = own(env)?;
+    let directories = mounts::look(&env.site.root, &context)?;
     if args.json {
         let variables: serde_json::Map<_, _> =
             context.vars().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-        tell(&json!({ "node": node.get(), "variables": variables }).to_string());
-    } else {
-        let widest = context.vars().map(|(name, _)| name.len() + 2).max().unwrap_or(0);
-        for (name, value) in context.vars() {
-            tell(&format!("{:<widest$}  {value}", format!("{{{name}}}")));
-        }
+        let directories: Vec<_> = directories
+            .iter()
+            .map(|seen| {
+                json!({
+                    "variable": seen.variable.as_str(),
+                    "directory": path_json(seen.at.as_bytes()),
+                    "holder": path_json(seen.from.as_bytes()),
+                    "mounted": seen.right,
+                })
+            })
+            .collect();
+        tell(&json!({ "node": node.get(), "variables": variables, "directories": directories }).to_string());
+        return Ok(Status::Done);
+    }
+    let widest = context.vars().map(|(name, _)| name.len() + 2).max().unwrap_or(0);
+    for (name, value) in context.vars() {
+        tell(&format!("{:<widest$}  {value}", format!("{{{name}}}")));
+    }
+    for seen in directories {
+        let (at, from) = (env.site.root.shown(&seen.at), env.site.root.shown(&seen.from));
+        let now = if seen.right { "is mounted on" } else { "is not mounted on" };
+        tell(&format!("{from} {now} {at}"));
     }
     Ok(Status::Done)
 }

@@ -56,8 +56,7 @@ fn files_below(env: &Env, paths: &[TreePath]) -> Result<Vec<TreePath>, Failure> 
             files.push(path);
             continue;
         }
-        let mut walk = crate::treewalk::TreeWalk::below(root, &path);
-        while let Some(found) = walk.next() {
+        for found in crate::treewalk::TreeWalk::below(root, &path) {
             let found = found?;
             match found.kind {
                 FileType::Directory => {}

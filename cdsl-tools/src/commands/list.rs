@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Env, Outcomes, Status, tell};
 use crate::cli::List as Args;
-use crate::inventory::{Entry, Mode};
+use crate::inventory::{Entry, Mode, escape};
 use crate::path::shown;
 use crate::store;
 
@@ -27,15 +27,18 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     Ok(Status::Done)
 }
 
-/// An entry for programs. A path that is no UTF-8 has its bytes escaped, and says so.
+/// An entry for programs. A path that is no UTF-8 is shown as for people, and given exactly as in the inventory.
 pub(super) fn as_json(entry: &Entry) -> serde_json::Value {
     let (mode, only) = match &entry.mode {
         Mode::Each => ("each", None),
         Mode::Default => ("default", None),
         Mode::Only(value) => ("only", Some(value)),
     };
+    let bytes = entry.path.as_bytes();
+    let escaped = std::str::from_utf8(bytes).is_err().then(|| escape(bytes));
     json!({
-        "path": path_json(entry.path.as_bytes()),
+        "path": path_json(bytes),
+        "path_escaped": escaped,
         "var": entry.var.as_str(),
         "mode": mode,
         "only": only,

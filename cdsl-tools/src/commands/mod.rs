@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! The commands, one file each, and what they share: where they work, how they speak, with which status they end.
 
+mod apply;
+mod check;
+pub mod compat;
 mod context;
+mod copies;
 mod create;
 mod diff;
 mod edit;
@@ -70,6 +74,9 @@ impl From<OpError> for Failure {
     fn from(error: OpError) -> Self {
         match error {
             OpError::Refused(why) => Self::Refused(why),
+            OpError::Stopped { error, after } if matches!(*error, OpError::Refused(_)) => {
+                Self::Refused(OpError::Stopped { error, after }.to_string())
+            }
             other => Self::Failed(other.to_string()),
         }
     }
@@ -105,7 +112,12 @@ pub struct Env {
 
 /// Runs a command.
 pub fn run(cdsl: Cdsl) -> ExitCode {
-    match dispatch(cdsl) {
+    end(dispatch(cdsl))
+}
+
+/// Tells why it was not done, and gives the status of the process.
+fn end(outcome: Outcomes) -> ExitCode {
+    match outcome {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::Found) => ExitCode::from(1),
         Ok(Status::Of(status)) => ExitCode::from(status),
@@ -131,7 +143,8 @@ fn dispatch(cdsl: Cdsl) -> Outcomes {
         Command::Revert(args) => revert::run(&env, &args),
         Command::Resolve(args) => resolve::run(&env, &args),
         Command::List(args) => list::run(&env, &args),
-        Command::Check(_) | Command::Apply(_) => Err(Failure::Failed("not yet".to_owned())),
+        Command::Check(args) => check::run(&env, &args),
+        Command::Apply(args) => apply::run(&env, &args),
         Command::Diff(args) => diff::run(&env, &args),
         Command::Edit(args) => edit::run(&env, &args),
         Command::Exec(args) => exec::run(&env, &args),
@@ -177,12 +190,8 @@ impl Env {
             eprintln!("cdsl: waiting for {whom}, which is changing this tree");
         })?;
         if let Some(recovered) = ops::recover(&self.site, &lock)? {
-            for path in &recovered.finished {
-                eprintln!("cdsl: {path}: a command that was cut off is finished");
-            }
-            for path in &recovered.undone {
-                eprintln!("cdsl: {path}: a command that was cut off is undone");
-            }
+            tell_cut(&recovered.finished, "finished");
+            tell_cut(&recovered.undone, "undone");
             self.tell_attic(&recovered.attic);
         }
         Ok(lock)
@@ -190,6 +199,13 @@ impl Env {
 
     /// Where things went that were taken away.
     pub fn tell_attic(&self, attic: &[(TreePath, TreePath)]) {
+        if attic.len() > NAMED {
+            let below =
+                attic.first().and_then(|(from, to)| Some(to.as_bytes().strip_suffix(from.as_bytes())?.to_vec()));
+            let below = below.map_or_else(|| "the attic".to_owned(), |place| crate::path::shown(&place));
+            eprintln!("cdsl: {} things that were taken away are below {below} now", attic.len());
+            return;
+        }
         for (from, to) in attic {
             eprintln!("cdsl: what was at {} is at {} now", self.site.root.shown(from), self.site.root.shown(to));
         }
@@ -212,6 +228,9 @@ impl Env {
         });
         if let Some(bar) = bar {
             bar.finish_and_clear();
+        }
+        if let Err(OpError::Stopped { after, .. }) = &outcome {
+            self.tell_attic(&after.attic);
         }
         let outcome = outcome?;
         self.tell_attic(&outcome.attic);
@@ -236,10 +255,30 @@ impl Env {
         Some(bar)
     }
 
+    /// The inventory's entries for paths that the user named.
+    pub fn entries(&self, texts: &[std::ffi::OsString]) -> Result<Vec<Entry>, Failure> {
+        let paths = texts.iter().map(|text| self.path(text)).collect::<Result<Vec<_>, _>>()?;
+        Ok(ops::entries_of(&self.site, &paths)?)
+    }
+
     /// The inventory's entry for a path that the user named.
     pub fn entry(&self, text: &OsStr) -> Result<Entry, Failure> {
         let path = self.path(text)?;
         Ok(ops::entry_of(&self.site, &path)?)
+    }
+}
+
+/// So many paths are named one by one; more are counted.
+const NAMED: usize = 10;
+
+/// What became of the changes of a command that was cut off.
+fn tell_cut(paths: &[TreePath], how: &str) {
+    match paths {
+        [] => {}
+        [first, .., last] if paths.len() > NAMED => {
+            eprintln!("cdsl: {} changes of a command that was cut off are {how}, from {first} to {last}", paths.len());
+        }
+        few => few.iter().for_each(|path| eprintln!("cdsl: {path}: a command that was cut off is {how}")),
     }
 }
 

@@ -8,8 +8,7 @@ use crate::ops::plan_own;
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     let lock = env.lock()?;
     let mut steps = Vec::new();
-    for path in &args.paths {
-        let entry = env.entry(path)?;
+    for entry in env.entries(&args.paths)? {
         let value = env.site.own_value(&entry.var)?;
         match plan_own(&env.site, &entry, &value)? {
             Some(step) => steps.push(step),

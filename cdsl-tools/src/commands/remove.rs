@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `cdsl remove`
 
+use std::collections::BTreeSet;
+
 use super::{Env, Failure, Outcomes, Status, tell};
 use crate::cli::Remove as Args;
 use crate::inventory::{Entry, Mode};
 use crate::ops::{Step, plan_remove};
+use crate::path::TreePath;
 use crate::store;
 
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     let lock = env.lock()?;
-    let entries = args.paths.iter().map(|path| env.entry(path)).collect::<Result<Vec<_>, _>>()?;
+    let entries = env.entries(&args.paths)?;
     let (kept, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.kept);
     if let Some(entry) = kept.first().filter(|_| !args.purge) {
         return Err(Failure::Refused(format!(
@@ -24,9 +27,11 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     Ok(Status::Done)
 }
 
-pub(super) fn tell_removed(env: &Env, steps: &[Step], changed: &[crate::path::TreePath]) {
+pub(super) fn tell_removed(env: &Env, steps: &[Step], changed: &[TreePath]) {
+    let with_copies: BTreeSet<&TreePath> =
+        steps.iter().filter(|step| step.entry.kept).map(|step| &step.entry.path).collect();
     for path in changed {
-        let kept = steps.iter().any(|step| step.entry.path == *path && step.entry.kept);
+        let kept = with_copies.contains(path);
         let more = if kept { "; the other nodes' copies are kept until `cdsl remove --purge`" } else { "" };
         env.say(&format!("{path} is shared again{more}"));
     }
@@ -67,6 +72,7 @@ fn purge(env: &Env, lock: &crate::lock::Lock, kept: &[Entry], dry_run: bool) -> 
             }
             let open = env.site.root.place(&place).map_err(|error| Failure::Failed(error.to_string()))?;
             open.remove_all()?;
+            env.site.root.prune(&place, &entry.path);
         }
         change.drop.push(entry.path.clone());
         if !dry_run {

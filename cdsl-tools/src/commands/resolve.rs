@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! `cdsl resolve`
+//! `cdsl resolve`: each hop of the way that a path takes on a node, and what is at its end.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -11,7 +11,6 @@ use super::list::path_json;
 use super::{Env, Failure, Outcomes, Status, tell};
 use crate::cli::Resolve as Args;
 use crate::layout;
-use crate::path::shown;
 use crate::walk::{Hop, Way, walk};
 
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
@@ -91,10 +90,11 @@ fn as_json(node: NodeId, way: &Way) -> serde_json::Value {
         .hops
         .iter()
         .map(|hop| match hop {
-            Hop::Link { at, text } => json!({ "link": path_json(at.as_bytes()), "text": shown(text) }),
-            Hop::Context { at, variable, to } => json!({
+            Hop::Link { at, text } => json!({ "link": path_json(at.as_bytes()), "text": path_json(text) }),
+            Hop::Context { at, variable, value, to } => json!({
                 "context": path_json(at.as_bytes()),
                 "variable": variable.as_str(),
+                "value": value,
                 "directory": path_json(to.as_bytes()),
             }),
         })

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rustix::fs::{FileType, Stat};
-use ssi_cluster::NodeId;
+use rustix::fs::{AtFlags, FileType, Stat, StatxFlags, statx};
+use ssi_cluster::{Context, NodeId};
 
+use super::mounted::Mounts;
 use super::{Made, OpError, Source, Step, Switch};
 use crate::inventory::{Entry, Kind, Mode};
 use crate::journal::{Act, Journal, temporary};
@@ -69,8 +70,9 @@ pub fn plan(
         return Err(OpError::Refused(format!("no node has {value} as its {{{}}}; there are {known}", request.var)));
     }
     let mut steps = Vec::new();
+    let around = Around { values, contexts: site.contexts()?, mounts: Mounts::of(&site.root) };
     for path in paths {
-        if let Some(step) = plan_one(site, path, request, &values, already)? {
+        if let Some(step) = plan_one(site, path, request, &around, already)? {
             steps.push(step);
         }
     }
@@ -85,11 +87,18 @@ pub fn plan(
     Ok(steps)
 }
 
+/// What is the same for all paths of a command.
+struct Around {
+    values: BTreeMap<String, Vec<NodeId>>,
+    contexts: BTreeMap<NodeId, Context>,
+    mounts: Mounts,
+}
+
 fn plan_one(
     site: &Site,
     path: &TreePath,
     request: &Create,
-    values: &BTreeMap<String, Vec<NodeId>>,
+    Around { values, contexts, mounts }: &Around,
     already: &mut dyn FnMut(&TreePath),
 ) -> Result<Option<Step>, OpError> {
     let refuse = |why: String| OpError::Refused(format!("{}: {why}", site.root.shown(path)));
@@ -103,6 +112,11 @@ fn plan_one(
             "it is in a node's own part of the tree already, below /cluster, or holds all of them".to_owned(),
         ));
     }
+    if crate::site::config_path().starts_with(&path) {
+        return Err(refuse(
+            "cluster.toml is there, which every node reads before it knows which node it is".to_owned(),
+        ));
+    }
     if let Some(text) = site.root.readlink(&path).map_err(fail)?
         && let Some((variable, target)) = layout::parse_link(&text)
     {
@@ -112,7 +126,6 @@ fn plan_one(
         }
         return Err(refuse(format!("it is a CDSL already, by {{{variable}}} for {target}: `cdsl remove` it first")));
     }
-    let contexts = site.contexts()?;
     let known = |name: &str| contexts.values().any(|context| context.get(name).is_some());
     if let Some(name) = layout::variable_in(&path, known) {
         return Err(refuse(format!(
@@ -129,10 +142,11 @@ fn plan_one(
             "it is on a file system that the kernel makes ({name}): every node has its own there anyway"
         )));
     }
-    if kind == Kind::Directory && is_mount_point(site, &path, &parent, &stat).map_err(fail)? {
-        return Err(refuse(
-            "something is mounted there: make what is in it node-specific, or mount it elsewhere".to_owned(),
-        ));
+    if let Some(point) = mounts.at_or_below(&path) {
+        return Err(refuse(format!(
+            "something is mounted on {}: make what is in it node-specific, or mount it elsewhere",
+            site.root.shown(point)
+        )));
     }
     let mine =
         site.node_if_known().and_then(|node| contexts.get(&node)).and_then(|context| context.get(request.var.as_str()));
@@ -172,7 +186,13 @@ fn plan_one(
             site.root.shown(&home)
         )));
     }
-    let switch = switch_between(site, kind, &stat, &home.parent().unwrap_or_else(TreePath::root)).map_err(fail)?;
+    let switch =
+        switch_between(site, kind, &stat, &parent, &home.parent().unwrap_or_else(TreePath::root)).map_err(fail)?;
+    if switch == Switch::Across && in_memory(magic_of(site, &parent).map_err(fail)?) {
+        return Err(refuse(
+            "it is on a file system in memory, of which every machine has its own, until it is switched off".to_owned(),
+        ));
+    }
     if switch == Switch::Moves && !request.force {
         return Err(refuse(
             "this file system cannot exchange a directory and a link in one step: there would be a moment without the path. --force does it so; a command that is cut off in that moment is finished by the next one".to_owned(),
@@ -199,7 +219,8 @@ fn plan_one(
         origin: request.origin.clone(),
         kept: false,
     };
-    Ok(Some(Step { act: Act::Create, entry, home, made, switch, purge: Vec::new() }))
+    let whole = super::whole::find(&site.root, &entry.path, kind)?;
+    Ok(Some(Step { act: Act::Create, entry, home, whole, made, switch, purge: Vec::new() }))
 }
 
 /// What kind of thing it is; a socket is none of them.
@@ -225,36 +246,44 @@ fn magic_of(site: &Site, directory: &TreePath) -> std::io::Result<u64> {
     Ok(rustix::fs::fstatfs(&open)?.f_type as u64)
 }
 
-fn is_mount_point(site: &Site, path: &TreePath, parent: &TreePath, stat: &Stat) -> std::io::Result<bool> {
-    if site.root.lstat(parent)?.st_dev != stat.st_dev {
-        return Ok(true);
-    }
-    let open = site.root.open_below(path, rustix::fs::OFlags::PATH)?;
-    let flags = rustix::fs::AtFlags::EMPTY_PATH;
-    match rustix::fs::statx(&open, "", flags, rustix::fs::StatxFlags::BASIC_STATS) {
-        // STATX_ATTR_MOUNT_ROOT, include/uapi/linux/stat.h
-        Ok(found) => Ok(found.stx_attributes.contains(rustix::fs::StatxAttributes::MOUNT_ROOT)),
-        Err(_) => Ok(false),
-    }
+/// Whether a file system is in memory only: tmpfs, devtmpfs, ramfs (`include/uapi/linux/magic.h`).
+fn in_memory(magic: u64) -> bool {
+    matches!(magic, 0x0102_1994 | 0x8584_58f6)
 }
 
-/// How something can be exchanged with a name in a directory that may not be there yet.
-pub(super) fn switch_between(site: &Site, kind: Kind, stat: &Stat, directory: &TreePath) -> std::io::Result<Switch> {
+/// File systems that cannot exchange two names, by their magic numbers: the rename of each refuses flags that it does not
+/// know (`fs/nfs/dir.c`, `fs/ceph/dir.c`, `fs/ocfs2/namei.c`, `fs/smb/client/inode.c`, `fs/9p/vfs_inode_dotl.c`,
+/// `fs/afs/dir.c`).
+const WITHOUT_EXCHANGE: [u64; 7] =
+    [0x6969, 0x00c3_6400, 0x7461_636f, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6b41_4653];
+
+/// How something in the directory `from` can be exchanged with a name in a directory that may not be there yet.
+pub(super) fn switch_between(
+    site: &Site,
+    kind: Kind,
+    stat: &Stat,
+    from: &TreePath,
+    directory: &TreePath,
+) -> std::io::Result<Switch> {
     let mut above = directory.clone();
     while !site.root.exists(&above)? {
         above = above.parent().unwrap_or_else(TreePath::root);
     }
-    if site.root.lstat(&above)?.st_dev != stat.st_dev {
+    // Two mounts of one file system are as far apart as two file systems (EXDEV, rename(2)).
+    if site.root.lstat(&above)?.st_dev != stat.st_dev || mount_of(site, &above)? != mount_of(site, from)? {
         return Ok(Switch::Across);
     }
-    let magic = magic_of(site, &above)?;
-    // NFS has no such operation (fs/nfs/dir.c, nfs_rename refuses flags), nor have the FAT drivers' old kernels.
-    const NFS: u64 = 0x6969;
-    Ok(match (magic, kind) {
-        (NFS, Kind::Directory) => Switch::Moves,
-        (NFS, _) => Switch::HardLink,
-        _ => Switch::Exchange,
-    })
+    if !WITHOUT_EXCHANGE.contains(&magic_of(site, &above)?) {
+        return Ok(Switch::Exchange);
+    }
+    Ok(if kind == Kind::Directory { Switch::Moves } else { Switch::HardLink })
+}
+
+/// The number of the mount that a directory is seen through; a kernel before 5.8 tells none.
+fn mount_of(site: &Site, directory: &TreePath) -> std::io::Result<Option<u64>> {
+    let open = site.root.open_below(directory, rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY)?;
+    let found = statx(&open, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok((found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id))
 }
 
 /// Makes the copies, each under its temporary name first, and puts the link where the original will be.
@@ -268,6 +297,10 @@ pub(super) fn prepare(
     let mut all = Copied::default();
     let fail =
         |error: std::io::Error| TreeError::new("open the directory of", site.root.shown(&step.entry.path), error);
+    for link in &step.whole {
+        let beside = site.root.place(&step.entry.path).map_err(fail)?.sibling(temporary(&journal.id, number))?;
+        super::whole::set(&site.root, link, &beside)?;
+    }
     for made in &step.made {
         let place = site.root.make_place(&made.at, Some(&step.entry.path))?;
         let new = place.sibling(temporary(&journal.id, number))?;
@@ -326,10 +359,17 @@ pub(super) fn switch(
     match step.switch {
         Switch::Exchange => {
             if !path.exchange(&home)? {
-                return Err(OpError::Refused(format!(
-                    "{}: this file system or mount cannot exchange it with {} in one step",
-                    path.shown, home.shown
-                )));
+                if step.entry.kind == Kind::Directory {
+                    return Err(OpError::Refused(format!(
+                        "{}: this file system cannot exchange a directory with {} in one step",
+                        path.shown, home.shown
+                    )));
+                }
+                let link = path.sibling(temporary(&journal.id, number))?;
+                link.make_link(&layout::link_text(&step.entry.var, &step.entry.path))?;
+                home.unlink()?;
+                path.hard_link(&home)?;
+                link.replace(&path)?;
             }
         }
         Switch::HardLink => {
@@ -371,11 +411,43 @@ pub fn places(site: &Site, entry: &Entry) -> Result<Vec<TreePath>, OpError> {
 pub fn entry_of(site: &Site, path: &TreePath) -> Result<Entry, OpError> {
     let canonical =
         site.root.canonical(path).map_err(|error| TreeError::new("look at", site.root.shown(path), error))?;
-    match store::find(&site.root, &canonical)? {
-        Some(entry) => Ok(entry),
-        None => Err(OpError::Refused(format!(
-            "{} is no CDSL that the inventory has; `cdsl check` tells what is amiss",
-            site.root.shown(path)
-        ))),
+    store::find(&site.root, &canonical)?.ok_or_else(|| no_entry(site, path))
+}
+
+/// The entries for paths that are CDSLs, in their order; the inventory is read once for all of them.
+///
+/// # Errors
+/// When one of them is none.
+pub fn entries_of(site: &Site, paths: &[TreePath]) -> Result<Vec<Entry>, OpError> {
+    let mut found: BTreeMap<TreePath, Option<Entry>> = BTreeMap::new();
+    let mut canonical = Vec::with_capacity(paths.len());
+    for path in paths {
+        let real =
+            site.root.canonical(path).map_err(|error| TreeError::new("look at", site.root.shown(path), error))?;
+        found.insert(real.clone(), None);
+        canonical.push(real);
     }
+    for entry in store::read(&site.root)? {
+        let entry = entry?;
+        if let Some(wanted) = found.get_mut(&entry.path) {
+            *wanted = Some(entry);
+        }
+    }
+    let mut entries = Vec::with_capacity(paths.len());
+    for (path, real) in paths.iter().zip(&canonical) {
+        // One that was named twice is there once.
+        match found.remove(real) {
+            Some(Some(entry)) => entries.push(entry),
+            Some(None) => return Err(no_entry(site, path)),
+            None => {}
+        }
+    }
+    Ok(entries)
+}
+
+fn no_entry(site: &Site, path: &TreePath) -> OpError {
+    OpError::Refused(format!(
+        "{} is no CDSL that the inventory has; `cdsl check` tells what is amiss",
+        site.root.shown(path)
+    ))
 }

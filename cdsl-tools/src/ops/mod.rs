@@ -11,14 +11,17 @@
 //! was not switched and finishes the rest, as the next command would after a cut.
 
 mod create;
+mod mounted;
 mod own;
 mod recover;
 mod remove;
+mod whole;
 
-pub use create::{Create, entry_of, kernels_own, kind_of, places, plan as plan_create};
+pub use create::{Create, entries_of, entry_of, kernels_own, kind_of, places, plan as plan_create};
 pub use own::plan as plan_own;
 pub use recover::{Recovered, recover};
 pub use remove::plan as plan_remove;
+pub use whole::Whole;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,6 +53,34 @@ pub enum OpError {
     /// It would not be right; nothing was changed.
     #[error("{0}")]
     Refused(String),
+    /// Something could not be done in the middle of it.
+    #[error("{error}. {}", .after.sentence())]
+    Stopped {
+        /// What.
+        error: Box<OpError>,
+        /// What became of what was begun.
+        after: After,
+    },
+}
+
+/// What became of a command that stopped in the middle.
+#[derive(Clone, Debug, Default)]
+pub struct After {
+    /// How many paths are done.
+    pub done: usize,
+    /// How many there were.
+    pub all: usize,
+    /// What went to the attic: from, to.
+    pub attic: Vec<(TreePath, TreePath)>,
+}
+
+impl After {
+    fn sentence(&self) -> String {
+        match (self.done, self.all) {
+            (0, _) => "What was begun is undone, and everything is as it was".to_owned(),
+            (done, all) => format!("{done} of {all} paths were done before that; what else was begun is undone"),
+        }
+    }
 }
 
 impl From<InventoryError> for OpError {
@@ -98,6 +129,8 @@ pub struct Step {
     pub entry: Entry,
     /// The place that is exchanged with the path.
     pub home: TreePath,
+    /// Links in what moves, or that itself, which need another text there.
+    pub whole: Vec<Whole>,
     /// What is made before.
     pub made: Vec<Made>,
     /// How it is switched.
@@ -166,8 +199,11 @@ pub fn execute(
             let recovered = recover(site, lock).map_err(|again| {
                 OpError::Refused(format!("{error}; and what was begun could not be undone yet: {again}. `cdsl check --repair` does, once that is mended"))
             })?;
-            outcome.attic.extend(recovered.map(|recovered| recovered.attic).unwrap_or_default());
-            return Err(error);
+            let recovered = recovered.unwrap_or_default();
+            outcome.attic.extend(recovered.attic);
+            let done = outcome.changed.len() + recovered.finished.len();
+            let after = After { done, all: steps.len(), attic: outcome.attic };
+            return Err(OpError::Stopped { error: Box::new(error), after });
         }
         finish(site, lock, &journal)?;
         outcome.changed.extend(batch.iter().map(|step| step.entry.path.clone()));
@@ -250,6 +286,13 @@ fn finish(site: &Site, lock: &Lock, journal: &Journal) -> Result<(), OpError> {
 pub fn describe(site: &Site, steps: &[Step]) -> Vec<String> {
     let mut lines = Vec::new();
     for step in steps {
+        for link in &step.whole {
+            lines.push(format!(
+                "give the link {} the whole path for its text: -> {}",
+                site.root.shown(&link.at),
+                crate::path::shown(&link.text)
+            ));
+        }
         for made in &step.made {
             lines.push(match &made.from {
                 Source::Copy(from) => format!("copy {} to {}", site.root.shown(from), site.root.shown(&made.at)),

@@ -31,7 +31,15 @@ pub fn plan(site: &Site, entry: &Entry, value: &str) -> Result<Option<Step>, OpE
         return Ok(None);
     }
     let made = vec![Made { at: home.clone(), from: Source::Copy(template) }];
-    Ok(Some(Step { act: Act::Own, entry: entry.clone(), home, made, switch: Switch::Exchange, purge: Vec::new() }))
+    Ok(Some(Step {
+        act: Act::Own,
+        entry: entry.clone(),
+        home,
+        whole: Vec::new(),
+        made,
+        switch: Switch::Exchange,
+        purge: Vec::new(),
+    }))
 }
 
 /// Makes the copy beside the place.

@@ -2,7 +2,7 @@
 //! What a command that was cut off left behind: each change in its journal is finished if its path was switched, and
 //! undone if not. Nothing is deleted but links and second names that the command itself had made.
 
-use crate::inventory::Entry;
+use crate::inventory::{Entry, Mode};
 use crate::journal::{Act, Change, Journal, temporary};
 use crate::layout;
 use crate::lock::Lock;
@@ -43,6 +43,9 @@ pub fn recover(site: &Site, lock: &Lock) -> Result<Option<Recovered>, OpError> {
     let mut recovery = Recovery { site, journal: &journal, attic: Attic::new(&journal.id), done: Recovered::default() };
     let mut change = store::Change::default();
     for (number, planned) in journal.changes.iter().enumerate() {
+        for place in planned.made.iter().chain([&planned.home]) {
+            site.root.remove_half_made(place)?;
+        }
         let finished = match planned.act {
             Act::Create => recovery.create(number, planned)?,
             Act::Remove => recovery.remove(number, planned)?,
@@ -147,9 +150,11 @@ impl Recovery<'_> {
                     let beside = self.temporary(number, made);
                     self.take_away(&beside, template.as_bytes())?;
                     self.take_away(made, template.as_bytes())?;
+                    self.site.root.prune(made, &entry.path);
                 }
                 let beside = self.temporary(number, &change.home);
                 self.take_away(&beside, &link)?;
+                self.site.root.prune(&change.home, &entry.path);
                 self.take_away(&temporary, &link)?;
                 Ok(false)
             }
@@ -187,6 +192,7 @@ impl Recovery<'_> {
                 }
                 self.take_away(&temporary, &link)?;
                 self.drop_shared_links(entry)?;
+                self.site.root.prune(&change.home, &entry.path);
                 Ok(true)
             }
             Stands::Nothing => {
@@ -209,6 +215,7 @@ impl Recovery<'_> {
         for place in super::create::places(self.site, entry)? {
             if self.is_link(&place, template.as_bytes())? {
                 self.take_away(&place, template.as_bytes())?;
+                self.site.root.prune(&place, &entry.path);
             }
         }
         Ok(())
@@ -227,6 +234,9 @@ impl Recovery<'_> {
         }
         let root = &self.site.root;
         if missing {
+            if change.entry.mode != Mode::Default {
+                return Ok(false);
+            }
             // It had shared the template's, or had nothing: it shares again.
             let place = root.make_place(&change.home, None)?;
             place.make_link(template.as_bytes())?;

@@ -3,7 +3,7 @@
 
 use super::create::{places, switch_between};
 use super::{OpError, Step, Switch};
-use crate::inventory::{Entry, Mode};
+use crate::inventory::{Entry, Kind, Mode};
 use crate::journal::{Act, Journal, temporary};
 use crate::layout;
 use crate::path::TreePath;
@@ -62,7 +62,8 @@ pub fn plan(site: &Site, entry: &Entry, value: Option<&str>, purge: bool, force:
     let stat = site.root.lstat(&home).map_err(fail)?;
     let above = path.parent().unwrap_or_else(TreePath::root);
     let kind = super::create::kind_of(&stat).unwrap_or(entry.kind);
-    let switch = switch_between(site, kind, &stat, &above).map_err(fail)?;
+    let switch =
+        switch_between(site, kind, &stat, &home.parent().unwrap_or_else(TreePath::root), &above).map_err(fail)?;
     if switch == Switch::Moves && !force {
         return Err(refuse(
             "this file system cannot exchange a link and a directory in one step: there would be a moment without the path. --force does it so".to_owned(),
@@ -73,7 +74,7 @@ pub fn plan(site: &Site, entry: &Entry, value: Option<&str>, purge: bool, force:
         links.append(&mut copies);
     }
     let entry = Entry { kept, ..entry.clone() };
-    Ok(Step { act: Act::Remove, entry, home, made: Vec::new(), switch, purge: links })
+    Ok(Step { act: Act::Remove, entry, home, whole: Vec::new(), made: Vec::new(), switch, purge: links })
 }
 
 /// Copies the content to beside the path, where it cannot be moved.
@@ -102,13 +103,16 @@ pub(super) fn switch(
     let home = site.root.place(&step.home).map_err(fail)?;
     match step.switch {
         Switch::Exchange => {
-            if !path.exchange(&home)? {
+            if path.exchange(&home)? {
+                home.unlink()?;
+            } else if step.entry.kind != Kind::Directory {
+                home.replace(&path)?;
+            } else {
                 return Err(OpError::Refused(format!(
-                    "{}: this file system or mount cannot exchange it with {} in one step",
+                    "{}: this file system cannot exchange it with the directory {} in one step",
                     path.shown, home.shown
                 )));
             }
-            home.unlink()?;
         }
         // A file takes a link's place in one step on every file system.
         Switch::HardLink => home.replace(&path)?,
@@ -128,10 +132,12 @@ pub(super) fn switch(
             attic.put(&site.root, &step.home)?;
         }
     }
-    for place in &step.purge {
-        if let Ok(place) = site.root.place(place) {
+    site.root.prune(&step.home, &step.entry.path);
+    for copy in &step.purge {
+        if let Ok(place) = site.root.place(copy) {
             place.remove_all()?;
         }
+        site.root.prune(copy, &step.entry.path);
     }
     Ok(())
 }

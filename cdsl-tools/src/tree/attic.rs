@@ -12,6 +12,11 @@ use super::{TreeError, copy};
 use crate::layout::state_directory;
 use crate::path::TreePath;
 
+/// `/cluster/.cdsl/attic`
+fn attic() -> TreePath {
+    state_directory().join(OsStr::new("attic"))
+}
+
 /// One command's part of it.
 #[derive(Debug)]
 pub struct Attic {
@@ -25,7 +30,7 @@ impl Attic {
     /// The part of a command with this number, that runs now.
     pub fn new(id: &str) -> Self {
         let date = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let directory = state_directory().join(OsStr::new("attic")).join(OsStr::new(&format!("{date}-{id}")));
+        let directory = attic().join(OsStr::new(&format!("{date}-{id}")));
         Self { directory, made: false, put: Vec::new() }
     }
 
@@ -45,6 +50,8 @@ impl Attic {
             Err(error) => return Err(TreeError::new("look at", root.shown(path), error)),
         }
         if !self.made {
+            // What was kept from others by a directory above it is kept from them here too.
+            root.make_private_directory(&attic())?;
             root.make_directory(&self.directory, None)?;
             self.made = true;
         }

@@ -10,15 +10,17 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod,
-    fchown, fgetxattr, flistxattr, fsetxattr, fstat, ftruncate, futimens, ioctl_ficlone, lgetxattr, linkat, llistxattr,
-    lsetxattr, mkdirat, mknodat, openat, readlinkat, seek, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chownat, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, ftruncate, futimens, ioctl_ficlone, lgetxattr,
+    linkat, llistxattr, lsetxattr, mkdirat, mknodat, openat, openat2, readlinkat, seek, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::TreeError;
 use super::place::Place;
@@ -37,11 +39,79 @@ pub struct Copied {
     pub sockets: u64,
 }
 
+/// A directory is not gone into deeper: two descriptors stay open for each level above.
+const DEPTH_MAX: usize = 1000;
+/// From this depth on, the usual limit of descriptors may not do.
+pub(crate) const DEPTH_USUAL: usize = 100;
+
+/// The attributes by which a directory gives its ACL to what is made in it (`acl(5)`).
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+
+/// A name while a tree is copied. Its path is only put together for messages and for hard links.
+struct At<'a> {
+    directory: BorrowedFd<'a>,
+    name: &'a OsStr,
+    /// The directory it is in, but for the top.
+    above: Option<&'a At<'a>>,
+    top: &'a Place,
+}
+
+impl<'a> At<'a> {
+    fn top(place: &'a Place) -> Self {
+        Self { directory: place.directory.as_fd(), name: &place.name, above: None, top: place }
+    }
+
+    fn shown(&self) -> String {
+        match self.above {
+            Some(above) => format!("{}/{}", above.shown(), crate::path::shown(self.name.as_bytes())),
+            None => self.top.shown.clone(),
+        }
+    }
+
+    /// As a path from the directory that the top is in.
+    fn below(&self) -> PathBuf {
+        match self.above {
+            Some(above) => above.below().join(self.name),
+            None => PathBuf::from(self.name),
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.above.map_or(0, |above| above.depth() + 1)
+    }
+
+    fn look(&self) -> Result<Option<Stat>, TreeError> {
+        match statat(self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(TreeError::new("look at", self.shown(), error)),
+        }
+    }
+
+    /// The name by which calls reach what cannot be opened: a link, a device.
+    fn proc_name(&self) -> OsString {
+        let mut name = format!("/proc/self/fd/{}/", self.directory.as_raw_fd()).into_bytes();
+        name.extend_from_slice(self.name.as_bytes());
+        OsString::from_vec(name)
+    }
+}
+
+/// The first copy of a file with several names.
+struct First {
+    below: PathBuf,
+    /// How many names may still come.
+    left: u64,
+}
+
 /// One copying.
 struct Copying<'a> {
     done: Copied,
-    /// Files with several names: where the first copy of each is.
-    links: HashMap<(u64, u64), (OwnedFd, OsString)>,
+    /// Files with several names, as long as not all of them were seen.
+    links: HashMap<(u64, u64), First>,
+    /// What is made at the target gets an ACL from its directory, which the original need not have.
+    inherits: bool,
+    /// Content can be shared between these file systems, as far as is known.
+    shares: bool,
     progress: &'a mut dyn FnMut(Copied),
 }
 
@@ -50,8 +120,9 @@ struct Copying<'a> {
 /// # Errors
 /// The first thing that could not be copied; what was copied until then is left there.
 pub fn copy(from: &Place, to: &Place, progress: &mut dyn FnMut(Copied)) -> Result<Copied, TreeError> {
-    let mut copying = Copying { done: Copied::default(), links: HashMap::new(), progress };
-    copying.entry(from, to)?;
+    let inherits = rustix::fs::fgetxattr(&to.directory, ACLS[1], &mut [0u8; 0][..]).is_ok();
+    let mut copying = Copying { done: Copied::default(), links: HashMap::new(), inherits, shares: true, progress };
+    copying.entry(&At::top(from), &At::top(to))?;
     Ok(copying.done)
 }
 
@@ -81,6 +152,7 @@ pub fn copy_looks(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     // Attributes of an O_PATH descriptor are read by its name in /proc.
     let name = format!("/proc/self/fd/{}", from.as_raw_fd());
     own(to, &stat)?;
+    without_acls(to)?;
     copy_attributes(
         |list| rustix::fs::listxattr(&*name, list),
         |key, value| rustix::fs::getxattr(&*name, key, value),
@@ -91,9 +163,9 @@ pub fn copy_looks(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
 }
 
 impl Copying<'_> {
-    fn entry(&mut self, from: &Place, to: &Place) -> Result<(), TreeError> {
+    fn entry(&mut self, from: &At<'_>, to: &At<'_>) -> Result<(), TreeError> {
         let Some(stat) = from.look()? else {
-            return Err(TreeError::new("copy", from.shown.clone(), Errno::NOENT));
+            return Err(TreeError::new("copy", from.shown(), Errno::NOENT));
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::Socket {
@@ -102,27 +174,39 @@ impl Copying<'_> {
         }
         let key = (stat.st_dev, stat.st_ino);
         let several = stat.st_nlink > 1 && kind != FileType::Directory;
-        if several && let Some((directory, name)) = self.links.get(&key) {
-            linkat(directory, name, &to.directory, &to.name, AtFlags::empty())
-                .map_err(|error| TreeError::new("give another name to the copy", to.shown.clone(), error))?;
+        if several && self.another_name(key, to)? {
             self.count(0);
             return Ok(());
         }
-        match kind {
-            FileType::Directory => self.directory(from, to, &stat)?,
-            FileType::RegularFile => self.file(from, to, &stat)?,
-            FileType::Symlink => link(from, to, &stat)?,
-            _ => node(from, to, &stat)?,
-        }
-        if several {
-            let directory = to
-                .directory
-                .try_clone()
-                .map_err(|error| TreeError::new("keep open the directory of", to.shown.clone(), error))?;
-            self.links.insert(key, (directory, to.name.clone()));
+        let copied = match kind {
+            FileType::Directory => self.directory(from, to, &stat).map(|()| stat)?,
+            FileType::RegularFile => self.file(from, to)?,
+            FileType::Symlink => link(from, to, &stat).map(|()| stat)?,
+            _ => self.node(from, to, &stat).map(|()| stat)?,
+        };
+        if several && (copied.st_dev, copied.st_ino) == key {
+            self.links.insert(key, First { below: to.below(), left: stat.st_nlink - 1 });
         }
         self.count(0);
         Ok(())
+    }
+
+    /// Gives the first copy of a file another name; whether there is one.
+    fn another_name(&mut self, key: (u64, u64), to: &At<'_>) -> Result<bool, TreeError> {
+        let Some(first) = self.links.get_mut(&key) else { return Ok(false) };
+        let failed = |error: Errno| TreeError::new("give another name to the copy", to.shown(), error);
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let above = first.below.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or_else(|| Path::new("."));
+        let directory = openat2(&to.top.directory, above, flags, Mode::empty(), resolve).map_err(failed)?;
+        let name = first.below.file_name().unwrap_or_default();
+        linkat(&directory, name, to.directory, to.name, AtFlags::empty()).map_err(failed)?;
+        first.left = first.left.saturating_sub(1);
+        if first.left == 0 {
+            self.links.remove(&key);
+        }
+        Ok(true)
     }
 
     fn count(&mut self, bytes: u64) {
@@ -133,21 +217,26 @@ impl Copying<'_> {
         (self.progress)(self.done);
     }
 
-    fn directory(&mut self, from: &Place, to: &Place, stat: &Stat) -> Result<(), TreeError> {
-        let failed = |error: io::Error| TreeError::new("copy the directory", from.shown.clone(), error);
-        let made = |error: io::Error| TreeError::new("make the directory", to.shown.clone(), error);
+    fn directory(&mut self, from: &At<'_>, to: &At<'_>, stat: &Stat) -> Result<(), TreeError> {
+        let failed = |error: io::Error| TreeError::new("copy the directory", from.shown(), error);
+        let made = |error: io::Error| TreeError::new("make the directory", to.shown(), error);
+        match from.depth() {
+            DEPTH_USUAL => more_descriptors(),
+            DEPTH_MAX => {
+                let what = format!("directories in directories more than {DEPTH_MAX} deep are not copied");
+                return Err(failed(io::Error::other(what)));
+            }
+            _ => {}
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let source = openat(&from.directory, &from.name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let source = openat(from.directory, from.name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         // Nobody else looks in before it has its own mode.
-        mkdirat(&to.directory, &to.name, Mode::RWXU).map_err(|error| made(error.into()))?;
-        let target = openat(&to.directory, &to.name, flags, Mode::empty()).map_err(|error| made(error.into()))?;
+        mkdirat(to.directory, to.name, Mode::RWXU).map_err(|error| made(error.into()))?;
+        let target = openat(to.directory, to.name, flags, Mode::empty()).map_err(|error| made(error.into()))?;
+        self.disinherit(&target).map_err(made)?;
         for name in names(&source).map_err(failed)? {
-            let below = |directory: &OwnedFd, up: &str| -> io::Result<Place> {
-                let shown = format!("{up}/{}", crate::path::shown(name.as_bytes()));
-                Ok(Place { directory: directory.try_clone()?, name: name.clone(), shown })
-            };
-            let (inner, copy) =
-                (below(&source, &from.shown).map_err(failed)?, below(&target, &to.shown).map_err(made)?);
+            let inner = At { directory: source.as_fd(), name: &name, above: Some(from), top: from.top };
+            let copy = At { directory: target.as_fd(), name: &name, above: Some(to), top: to.top };
             match self.entry(&inner, &copy) {
                 // A service that is at work in there may take something away meanwhile; then it is not there any more.
                 Err(error) if super::root::is_absent(&error.error) && inner.look()?.is_none() => {}
@@ -157,23 +246,66 @@ impl Copying<'_> {
         looks(&source, &target, stat).map_err(made)
     }
 
-    fn file(&mut self, from: &Place, to: &Place, stat: &Stat) -> Result<(), TreeError> {
-        let failed = |error: Errno| TreeError::new("read", from.shown.clone(), error);
-        let made = |error: io::Error| TreeError::new("write", to.shown.clone(), error);
+    /// Gives what was looked at once it was open: the name may lead to another file by then.
+    fn file(&mut self, from: &At<'_>, to: &At<'_>) -> Result<Stat, TreeError> {
+        let failed = |error: io::Error| TreeError::new("read", from.shown(), error);
+        let made = |error: io::Error| TreeError::new("write", to.shown(), error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let source = openat(&from.directory, &from.name, flags, Mode::empty()).map_err(failed)?;
+        let source = openat(from.directory, from.name, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let stat = fstat(&source).map_err(|error| failed(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(io::Error::other("it was replaced by something else while it was copied")));
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target =
-            openat(&to.directory, &to.name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| made(error.into()))?;
-        if ioctl_ficlone(&target, &source).is_err() {
-            self.content(&source, &target).map_err(made)?;
+            openat(to.directory, to.name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| made(error.into()))?;
+        self.disinherit(&target).map_err(made)?;
+        if !self.share(&source, &target) {
+            self.content(&source, &target, &stat).map_err(made)?;
         }
-        looks(&source, &target, stat).map_err(made)
+        looks(&source, &target, &stat).map_err(made)?;
+        Ok(stat)
+    }
+
+    fn node(&mut self, from: &At<'_>, to: &At<'_>, stat: &Stat) -> Result<(), TreeError> {
+        let failed = |error: Errno| TreeError::new("copy the device or pipe", from.shown(), error);
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        mknodat(to.directory, to.name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev).map_err(failed)?;
+        if self.inherits {
+            gone(rustix::fs::lremovexattr(to.proc_name(), ACLS[0])).map_err(failed)?;
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        rustix::fs::chmodat(to.directory, to.name, mode, AtFlags::empty()).map_err(failed)?;
+        outside(from, to, stat).map_err(|error| TreeError::new("copy the device or pipe", from.shown(), error))
+    }
+
+    /// Takes away the ACL that a new file or directory has from the one it was made in.
+    fn disinherit(&self, made: &OwnedFd) -> io::Result<()> {
+        if self.inherits { without_acls(made) } else { Ok(()) }
+    }
+
+    /// Lets the copy share the original's content, where the file system can do that.
+    fn share(&mut self, source: &OwnedFd, target: &OwnedFd) -> bool {
+        if !self.shares {
+            return false;
+        }
+        match ioctl_ficlone(target, source) {
+            Ok(()) => true,
+            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::XDEV) => {
+                self.shares = false;
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Copies the data and leaves the holes out.
-    fn content(&mut self, source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
-        let size = u64::try_from(fstat(source)?.st_size).unwrap_or(0);
+    fn content(&mut self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> io::Result<()> {
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        // In units of 512 bytes, whatever the block size is (inode(7)).
+        if u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512) >= size {
+            return self.stretch(source, target, 0, size);
+        }
         let mut at = 0;
         while at < size {
             let (start, end) = match seek(source, SeekFrom::Data(at)) {
@@ -232,6 +364,28 @@ impl Copying<'_> {
             self.count(read as u64);
         }
         Ok(())
+    }
+}
+
+/// Has the process's limit of descriptors raised as far as it may be (`getrlimit(2)`). Where it may not, opening says so.
+pub(crate) fn more_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Leaves a file or directory with the owner's, group's and others' permissions alone.
+fn without_acls(at: &OwnedFd) -> io::Result<()> {
+    for name in ACLS {
+        gone(rustix::fs::fremovexattr(at, name))?;
+    }
+    Ok(())
+}
+
+/// An attribute that was not there is gone too.
+fn gone(removed: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match removed {
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
+        other => other,
     }
 }
 
@@ -309,41 +463,47 @@ fn grow(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Re
     }
 }
 
-/// The name by which calls reach a place that cannot be opened: a link, a device.
-fn proc_name(place: &Place) -> OsString {
-    let mut name = format!("/proc/self/fd/{}/", place.directory.as_raw_fd()).into_bytes();
-    name.extend_from_slice(place.name.as_bytes());
-    OsString::from_vec(name)
+fn link(from: &At<'_>, to: &At<'_>, stat: &Stat) -> Result<(), TreeError> {
+    let failed = |error: Errno| TreeError::new("copy the link", from.shown(), error);
+    let text = readlinkat(from.directory, from.name, Vec::new()).map_err(failed)?;
+    link_with(from, to, stat, text.as_bytes())
 }
 
-fn link(from: &Place, to: &Place, stat: &Stat) -> Result<(), TreeError> {
-    let failed = |error: Errno| TreeError::new("copy the link", from.shown.clone(), error);
-    let text = readlinkat(&from.directory, &from.name, Vec::new()).map_err(failed)?;
-    symlinkat(text, &to.directory, &to.name).map_err(failed)?;
-    outside(from, to, stat).map_err(|error| TreeError::new("copy the link", from.shown.clone(), error))
+/// Makes a link like another, with a text of its own.
+///
+/// # Errors
+/// What could not be done.
+pub fn copy_link(from: &Place, text: &[u8], to: &Place) -> Result<(), TreeError> {
+    let (from, to) = (At::top(from), At::top(to));
+    let Some(stat) = from.look()? else { return Err(TreeError::new("copy the link", from.shown(), Errno::NOENT)) };
+    link_with(&from, &to, &stat, text)
 }
 
-fn node(from: &Place, to: &Place, stat: &Stat) -> Result<(), TreeError> {
-    let failed = |error: Errno| TreeError::new("copy the device or pipe", from.shown.clone(), error);
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    mknodat(&to.directory, &to.name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev).map_err(failed)?;
-    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
-    rustix::fs::chmodat(&to.directory, &to.name, mode, AtFlags::empty()).map_err(failed)?;
-    outside(from, to, stat).map_err(|error| TreeError::new("copy the device or pipe", from.shown.clone(), error))
+/// Gives a file or directory that is open the times that another had.
+///
+/// # Errors
+/// What the system said.
+pub fn set_times(of: &OwnedFd, stat: &Stat) -> io::Result<()> {
+    Ok(futimens(of, &times(stat))?)
+}
+
+fn link_with(from: &At<'_>, to: &At<'_>, stat: &Stat, text: &[u8]) -> Result<(), TreeError> {
+    symlinkat(text, to.directory, to.name).map_err(|error| TreeError::new("make the link", to.shown(), error))?;
+    outside(from, to, stat).map_err(|error| TreeError::new("copy the link", from.shown(), error))
 }
 
 /// What [`looks`] does, for what is not opened.
-fn outside(from: &Place, to: &Place, stat: &Stat) -> io::Result<()> {
+fn outside(from: &At<'_>, to: &At<'_>, stat: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    chownat(&to.directory, &to.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    let (source, target) = (proc_name(from), proc_name(to));
+    chownat(to.directory, to.name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    let (source, target) = (from.proc_name(), to.proc_name());
     for (key, value) in attributes(|list| llistxattr(&source, list), |key, value| lgetxattr(&source, key, value))? {
         match lsetxattr(&target, &*key, &value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(utimensat(&to.directory, &to.name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(utimensat(to.directory, to.name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Gives a copy the owner and mode that an inventory's record or another copy has.

@@ -119,11 +119,27 @@ impl Place {
         }
     }
 
+    /// Removes an empty directory; nothing there is no error.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove_directory(&self) -> Result<(), TreeError> {
+        match unlinkat(&self.directory, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("remove", error)),
+        }
+    }
+
     /// Removes what is here with all that is in it; nothing there is no error.
     ///
     /// # Errors
     /// The first thing that could not be removed.
     pub fn remove_all(&self) -> Result<(), TreeError> {
+        super::copy::more_descriptors();
+        self.remove_inner()
+    }
+
+    fn remove_inner(&self) -> Result<(), TreeError> {
         let Some(stat) = self.look()? else { return Ok(()) };
         if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::Directory {
             return self.unlink();
@@ -135,7 +151,7 @@ impl Place {
         for name in super::copy::names(&inside).map_err(|error| self.failed("read", error))? {
             let directory = inside.try_clone().map_err(|error| self.failed("open", error))?;
             let shown = format!("{}/{}", self.shown, crate::path::shown(name.as_bytes()));
-            Place { directory, name, shown }.remove_all()?;
+            Place { directory, name, shown }.remove_inner()?;
         }
         match unlinkat(&self.directory, &self.name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -4,14 +4,16 @@
 //! Paths that a user names are followed as the root's own programs would follow them (`RESOLVE_IN_ROOT`), then written
 //! down without links; from there on no link at all is followed on the way (`RESOLVE_NO_SYMLINKS`). `openat2(2)`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, mkdirat, openat, openat2, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat, fchmod, mkdirat, openat, openat2, readlinkat, statat,
+};
 use rustix::io::Errno;
 
 use super::TreeError;
@@ -20,6 +22,9 @@ use crate::path::{TreePath, shown};
 
 /// How often a name that changed under a lookup is looked up again (`EAGAIN`, `openat2(2)`).
 const TRIES: usize = 100;
+
+/// The name of a directory that does not look as it is to yet.
+const MAKING: &str = ".cdsl-directory";
 
 /// A root directory.
 #[derive(Debug)]
@@ -117,7 +122,8 @@ impl Root {
         self.place(path).map_err(|error| TreeError::new("open the directory of", self.shown(path), error))
     }
 
-    /// Makes a directory with those above it, where they are missing.
+    /// Makes a directory with those above it, where they are missing. Those that are like no other are for everybody to
+    /// go through, whatever the umask of who runs the command: programs of all users read their files there.
     ///
     /// # Errors
     /// When one cannot be made, or something else is in the way.
@@ -130,17 +136,56 @@ impl Root {
         self.make_directory(&parent, like_parent.as_ref())?;
         let fail = |error: io::Error| TreeError::new("make the directory", self.shown(path), error);
         let place = self.place(path).map_err(fail)?;
-        match mkdirat(&place.directory, &place.name, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(fail(error.into())),
-        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Some(like) = like.filter(|like| !like.is_root())
             && let Ok(original) = self.lookup(like, OFlags::PATH | OFlags::DIRECTORY)
         {
-            let made = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(fail)?;
+            // A cut must not leave one that looks otherwise: it has its name only when it has its looks.
+            let making = place.sibling(MAKING)?;
+            making.remove_directory()?;
+            mkdirat(&making.directory, &making.name, Mode::RWXU).map_err(|error| fail(error.into()))?;
+            let made = openat(&making.directory, &making.name, flags, Mode::empty());
+            let made = made.map_err(|error| fail(error.into()))?;
             super::copy::copy_looks(&original, &made).map_err(fail)?;
+            return making.move_to(&place);
+        }
+        // Several nodes may do this at once, at boot.
+        match mkdirat(&place.directory, &place.name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(()),
+            Err(error) => return Err(fail(error.into())),
+        }
+        let made = openat(&place.directory, &place.name, flags, Mode::empty()).map_err(|error| fail(error.into()))?;
+        if rustix::fs::fstat(&made).map_err(|error| fail(error.into()))?.st_mode & 0o777 == 0o755 {
+            return Ok(());
+        }
+        fchmod(&made, Mode::from_raw_mode(0o755)).map_err(|error| fail(error.into()))
+    }
+
+    /// Removes what [`Root::make_directory`] had begun above this place when it was cut off.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remove_half_made(&self, path: &TreePath) -> Result<(), TreeError> {
+        let mut at = path.parent();
+        while let Some(directory) = at {
+            if let Ok(place) = self.place(&directory.join(OsStr::new(MAKING))) {
+                place.remove_directory()?;
+            }
+            at = directory.parent();
         }
         Ok(())
+    }
+
+    /// Makes a directory that only root may look into.
+    ///
+    /// # Errors
+    /// As [`Root::make_directory`].
+    pub fn make_private_directory(&self, path: &TreePath) -> Result<(), TreeError> {
+        self.make_directory(path, None)?;
+        let fail = |error: io::Error| TreeError::new("make for root alone", self.shown(path), error);
+        let made = self.open_below(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(fail)?;
+        fchmod(&made, Mode::RWXU).map_err(|error| fail(error.into()))
     }
 
     /// What is at exactly that path; a link is looked at and not followed.
@@ -227,6 +272,21 @@ impl Root {
                     None => return Err(fail(error)),
                 },
             }
+        }
+    }
+
+    /// Removes the directories above a copy that hold nothing any more, up to its holder, which stays. `path` is the
+    /// CDSL's own path, which the copy's ends with.
+    pub fn prune(&self, copy: &TreePath, path: &TreePath) {
+        let mut at = copy.parent();
+        for _ in 1..path.parts().count() {
+            let Some(directory) = at else { return };
+            let Ok(place) = self.place(&directory) else { return };
+            // One that holds something stays, and with it those above it.
+            if rustix::fs::unlinkat(&place.directory, &place.name, AtFlags::REMOVEDIR).is_err() {
+                return;
+            }
+            at = directory.parent();
         }
     }
 

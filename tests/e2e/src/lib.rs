@@ -23,9 +23,11 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 /// OpenSSI's names for the command.
 const LINKS: [&str; 5] = ["cluster", "clustername", "clusternode_num", "clusternode_getstate", "loads"];
 
-/// A script for both folders that leaves a line for each run: event, node, number of the transition, runner.
+/// A script for both folders that leaves a line for each run: event, node, number of the transition, runner. The line is
+/// on the disk before the script ends: the runner's plug may be pulled right after.
 const SAMPLE_SCRIPT: &str = "#!/bin/sh\nmkdir -p /var/log/ssi-scripts\n\
-    echo \"$SSI_EVENT $SSI_EVENT_NODE $SSI_EVENT_NAME $SSI_TRANSITION $(hostname)\" >>/var/log/ssi-scripts/runs\n";
+    echo \"$SSI_EVENT $SSI_EVENT_NODE $SSI_EVENT_NAME $SSI_TRANSITION $(hostname)\" >>/var/log/ssi-scripts/runs\n\
+    sync /var/log/ssi-scripts/runs\n";
 
 /// What the cluster is to be.
 #[derive(Clone, Debug)]
@@ -90,7 +92,7 @@ impl Cluster {
     /// What did not come up, or what program was not built.
     pub fn start_with(options: Options, progress: impl FnMut(&str) + 'static) -> Result<Self> {
         let mut builder = Lab::builder(&options.name).kind(options.kind).nodes(options.nodes).progress(progress);
-        builder = builder.install(installs(options.kind)?);
+        builder = builder.install(programs(options.kind)?);
         if options.two_networks {
             builder = builder.two_networks();
         }
@@ -338,12 +340,16 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result
 }
 
 /// The project's programs and files as they go into a node.
-fn installs(kind: Kind) -> Result<Vec<Install>> {
+///
+/// # Errors
+/// Which of them was not built.
+pub fn programs(kind: Kind) -> Result<Vec<Install>> {
     let bin = bin_dir()?;
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let file = |from: PathBuf, to: &str, mode| Install { from, to: to.into(), mode };
     let mut list = vec![
         file(bin.join("ssi"), "/usr/bin/ssi", 0o755),
+        file(bin.join("cdsl"), "/usr/bin/cdsl", 0o755),
         file(bin.join("ssi-clusterd"), "/usr/sbin/ssi-clusterd", 0o755),
         file(bin.join("ssi-engine-corosync"), "/usr/libexec/ssi/ssi-engine-corosync", 0o755),
     ];

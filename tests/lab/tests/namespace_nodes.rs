@@ -330,7 +330,7 @@ fn a_killed_owner_takes_its_lab_along() -> Result {
 fn a_killed_keeper_takes_its_nodes_along_and_the_next_lab_sweeps() -> Result {
     let (mut owner, name, pids) = owner("keeper")?;
     let keeper = *pids.last().ok_or("no keeper")?;
-    let process = rustix::process::Pid::from_raw(i32::try_from(keeper)?).ok_or("no keeper")?;
+    let process = rustix::process::Pid::from_raw(keeper).ok_or("no keeper")?;
     rustix::process::kill_process(process, rustix::process::Signal::KILL)?;
     wait_gone(&pids);
     owner.kill()?;

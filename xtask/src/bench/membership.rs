@@ -20,6 +20,7 @@ use ssi_lab::{ExecOptions, Node, OutputStream};
 use super::Settings;
 use super::figures::Row;
 use super::rest;
+use crate::place::Place;
 use crate::progress::Progress;
 
 /// How many nodes a cluster has; the last is the one that loses power.
@@ -51,7 +52,7 @@ struct Times {
 }
 
 /// See this file's head.
-pub(super) fn measure(settings: &Settings, progress: &Progress) -> Result<Vec<Row>> {
+pub(super) fn measure(_: &Place, settings: &Settings, progress: &Progress) -> Result<Vec<Row>> {
     let start = |name: &str, stock: bool| {
         progress.say(&format!("starting cluster {name}"));
         let mut options = Options::new(name, settings.kind, NODES);

@@ -34,7 +34,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// The stops.
-pub(super) const TOUR: [Stop; 7] = [
+pub(super) const TOUR: [Stop; 8] = [
     Stop {
         title: "the cluster forms",
         about: "The nodes find each other through corosync; nodeup work is done for each, then it is UP.",
@@ -57,6 +57,11 @@ pub(super) const TOUR: [Stop; 7] = [
         title: "what happened",
         about: "All of it is in the log, also in that of the node that was away.",
         act: story,
+    },
+    Stop {
+        title: "per-node files",
+        about: "One path, and each node reads its own file through an ordinary symbolic link.",
+        act: own_files,
     },
 ];
 
@@ -198,6 +203,31 @@ fn story(scene: &mut Scene<'_>) -> Result<Seen> {
     let shown = scene.ssi(&["log", "--since", &since.to_string()])?;
     let finding = format!("node {node} went through {}; every node's log says so", states.join(", "));
     Ok(Seen { finding, shown })
+}
+
+fn own_files(scene: &mut Scene<'_>) -> Result<Seen> {
+    const PATH: &str = "/etc/ssi-tour";
+    let node = scene.cluster.lab.node(1)?;
+    let cdsl = |words: &[&str]| -> Result<String> {
+        Ok(node.check(&[&["cdsl"], words].concat())?.text().trim_end().to_owned())
+    };
+    node.put(PATH, "the same on all nodes\n", 0o644)?;
+    cdsl(&["create", PATH])?;
+    cdsl(&["mount"])?;
+    // What each node writes goes through the same path; node 2's view is one mount namespace away.
+    node.shell(&format!("echo of node 1 >{PATH}"))?;
+    cdsl(&["exec", "--node", "2", "--", "sh", "-c", &format!("echo of node 2 >{PATH}")])?;
+    let (own, other) = (cdsl(&["exec", "--", "cat", PATH])?, cdsl(&["exec", "--node", "2", "--", "cat", PATH])?);
+    ensure!(
+        (own.as_str(), other.as_str()) == ("of node 1", "of node 2"),
+        "node 1 reads '{own}', node 2's view is '{other}'"
+    );
+    let shown = cdsl(&["resolve", "--all", PATH])?;
+    cdsl(&["check"])?;
+    cdsl(&["revert", "--all"])?;
+    let back = node.check(&["cat", PATH])?.text();
+    ensure!(back.trim_end() == "of node 1", "after cdsl revert the file holds '{back}'");
+    Ok(Seen { finding: "node 1 and node 2 read each its own; gone back to a plain file".to_owned(), shown })
 }
 
 fn id_of(transition: &Value) -> Option<u64> {
