@@ -8,16 +8,15 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
 use std::process::{Command, Output};
 
-use own_mounts::with_own_mounts;
-use rustix::mount::{mount_bind, mount_bind_recursive};
+use own_mounts::{MountTree, mounts_below, with_own_mounts};
+use rustix::mount::{MountFlags, mount, mount_bind};
 use support::{CDSL, Tree};
 
 /// A tree in which nodes 1 to 3 have different contents at `/etc/x`.
-fn tree() -> Tree {
-    let tree = Tree::new(3);
+fn tree() -> MountTree {
+    let tree = MountTree::new(3);
     tree.write("/etc/x", "shared\n");
     tree.done(&["create", "/etc/x"]);
     for n in 1..=3 {
@@ -43,11 +42,8 @@ fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What the mounts of this thread are below the tree: source and place of each.
 fn mounts(tree: &Tree) -> Vec<String> {
-    let all = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    let below = format!(" {}/", tree.root().display());
-    all.lines().filter(|line| line.contains(&below)).map(str::to_owned).collect()
+    mounts_below(tree.root())
 }
 
 fn seen(tree: &Tree, below: &str) -> Option<String> {
@@ -98,7 +94,7 @@ fn mounts_that_lie_on_each_other_all_go() {
 #[test]
 fn missing_directories_are_made_for_everybody_to_go_through() {
     with_own_mounts(|| {
-        let tree = Tree::new(2);
+        let tree = MountTree::new(2);
         let mut command = Command::new("sh");
         command.args(["-c", "umask 077; exec \"$@\"", "sh", CDSL, "--root", tree.root().to_str().unwrap()]);
         assert!(command.args(["--node", "2", "mount"]).status().unwrap().success());
@@ -207,22 +203,30 @@ fn a_static_program_reads_each_node_s_own_file() {
 
 /// A tree that programs of this machine run in: `cdsl` too, and there it works on its own root.
 struct Machine {
-    tree: Tree,
+    tree: MountTree,
 }
 
 impl Machine {
-    /// Only within [`with_own_mounts`].
+    /// Only within [`with_own_mounts`]. The programs in it are copies: nothing of this machine's files is mounted there.
     fn new() -> Self {
         let tree = tree();
         fs::set_permissions(tree.root(), fs::Permissions::from_mode(0o755)).unwrap();
-        for directory in ["usr", "proc"] {
+        for directory in ["bin", "proc"] {
             fs::create_dir_all(tree.at(directory)).unwrap();
-            mount_bind_recursive(Path::new("/").join(directory), tree.at(directory)).unwrap();
         }
-        for name in ["bin", "lib", "lib64"] {
-            symlink(format!("usr/{name}"), tree.at(name)).unwrap();
+        mount("proc", tree.at("proc"), "proc", MountFlags::empty(), None).unwrap();
+        fs::copy("/bin/busybox", tree.at("bin/busybox")).expect("a static busybox is needed");
+        for name in ["sh", "cat", "pwd", "true"] {
+            symlink("busybox", tree.at("bin").join(name)).unwrap();
         }
         fs::copy(CDSL, tree.at("cdsl")).unwrap();
+        let libraries = Command::new("ldd").arg(CDSL).output().unwrap();
+        for word in String::from_utf8(libraries.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
+        {
+            let to = tree.at(word);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(word, to).unwrap();
+        }
         Self { tree }
     }
 

@@ -18,7 +18,7 @@ use cdsl_tools::path::TreePath;
 use cdsl_tools::site::Site;
 use cdsl_tools::tree::Root;
 use cdsl_tools::walk::{Hop, Way, walk};
-use own_mounts::with_own_mounts;
+use own_mounts::{MountTree, with_own_mounts};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
@@ -180,7 +180,7 @@ fn random_forests_lead_where_the_kernel_goes() {
         let paths = proptest::collection::vec(text(), 1..24);
         runner
             .run(&(forest(), paths), |(things, paths)| {
-                let tree = Tree::new(2);
+                let tree = MountTree::new(2);
                 plant(&tree, &things);
                 // Where the links themselves are is always worth a look.
                 let links = things.iter().map(|(place, _)| place.clone());
@@ -197,7 +197,7 @@ fn random_forests_lead_where_the_kernel_goes() {
 #[test]
 fn the_limits_are_the_kernels() {
     with_own_mounts(|| {
-        let tree = Tree::new(2);
+        let tree = MountTree::new(2);
         plant(&tree, &[]);
         tree.write("/a/end", "end");
         // A chain of links: forty are followed, forty-one are not.
@@ -243,7 +243,7 @@ fn the_limits_are_the_kernels() {
 #[test]
 fn a_node_without_a_directory_does_not_see_another_s() {
     with_own_mounts(|| {
-        let tree = Tree::new(2);
+        let tree = MountTree::new(2);
         tree.write("/cluster/node1/x", "one");
         fs::create_dir_all(tree.at("cluster/node{nodenum}")).unwrap();
         symlink("/cluster/node{nodenum}/x", tree.at("x")).unwrap();

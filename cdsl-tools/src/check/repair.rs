@@ -326,7 +326,7 @@ impl Repair<'_> {
             let (Some(coming), there) = (new.look()?, old.look()?) else { continue };
             match there {
                 None => {
-                    new.move_to(&old)?;
+                    bring(&new, &old)?;
                     moved += 1;
                 }
                 Some(there) if is_directory(&there) && is_directory(&coming) => {
@@ -336,7 +336,7 @@ impl Repair<'_> {
                 Some(there) if changed(&there) > changed(&coming) => {}
                 Some(_) => {
                     self.attic.put(&self.site.root, &target)?;
-                    new.move_to(&old)?;
+                    bring(&new, &old)?;
                     moved += 1;
                 }
             }
@@ -498,6 +498,20 @@ impl Repair<'_> {
             self.change.add.push(record);
         }
         Ok(())
+    }
+}
+
+/// Moves something to where nothing is. From another file system it is copied; the original goes to the attic with the
+/// rest of its directory.
+fn bring(from: &Place, to: &Place) -> Result<(), TreeError> {
+    match from.move_to(to) {
+        Err(error) if error.error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+            let new = to.sibling(crate::journal::temporary("copy", 0))?;
+            new.remove_all()?;
+            copy(from, &new, &mut |_| {})?;
+            new.move_to(to)
+        }
+        other => other,
     }
 }
 

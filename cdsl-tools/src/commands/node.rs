@@ -127,7 +127,7 @@ fn only_of(env: &Env, number: NodeId) -> Result<Vec<TreePath>, Failure> {
     for (name, value) in contexts.get(&number).into_iter().flat_map(|context| context.vars()) {
         let others = contexts.iter().filter(|(node, _)| **node != number);
         if let Ok(variable) = Variable::parse(name)
-            && !variable.is_nodenum()
+            && variable != Variable::nodenum()
             && good_value(value)
             && others.into_iter().all(|(_, context)| context.get(name) != Some(value))
         {

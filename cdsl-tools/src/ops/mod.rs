@@ -36,7 +36,7 @@ use crate::tree::copy::Copied;
 use crate::tree::{Attic, TreeError};
 
 /// How many paths are changed between two writings of the inventory.
-pub const BATCH: usize = 1000;
+pub const BATCH: usize = 10_000;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]

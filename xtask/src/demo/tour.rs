@@ -223,7 +223,6 @@ fn own_files(scene: &mut Scene<'_>) -> Result<Seen> {
         "node 1 reads '{own}', node 2's view is '{other}'"
     );
     let shown = cdsl(&["resolve", "--all", PATH])?;
-    cdsl(&["check"])?;
     cdsl(&["revert", "--all"])?;
     let back = node.check(&["cat", PATH])?.text();
     ensure!(back.trim_end() == "of node 1", "after cdsl revert the file holds '{back}'");
