@@ -152,3 +152,46 @@ fn one_by_role_and_one_of_a_single_node() {
     let resolved = tree.run(&["resolve", "--all", "/etc/only"]);
     assert_eq!(resolved.status.code(), Some(1), "a path that is missing on a node");
 }
+
+/// Everything below a directory: its path, kind and time of change.
+fn everything(at: &Path, found: &mut Vec<(std::path::PathBuf, u32, i64, i64)>) {
+    for entry in fs::read_dir(at).unwrap() {
+        let path = entry.unwrap().path();
+        let looked = fs::symlink_metadata(&path).unwrap();
+        if looked.is_dir() {
+            everything(&path, found);
+        }
+        found.push((path, looked.mode(), looked.ctime(), looked.ctime_nsec()));
+    }
+}
+
+#[test]
+fn a_dry_run_tells_every_step_and_touches_nothing() {
+    let tree = Tree::on_disk(2);
+    tree.write("/etc/new", "x");
+    tree.write("/etc/default", "x");
+    let seen = |tree: &Tree| {
+        let mut found = Vec::new();
+        everything(tree.root(), &mut found);
+        found.sort();
+        found
+    };
+    // On a tree where there is not even a /cluster.
+    let before = seen(&tree);
+    let told = tree.done(&["create", "--dry-run", "/etc/new"]);
+    assert!(told.contains("cluster/node2/etc/new") && told.contains("in one step"), "{told}");
+    assert_eq!(seen(&tree), before);
+
+    tree.done(&["create", "--default", "/etc/default"]);
+    let before = seen(&tree);
+    for words in [
+        &["own", "--dry-run", "/etc/default"][..],
+        &["remove", "--dry-run", "/etc/default"],
+        &["revert", "--all", "--dry-run"],
+        &["node", "add", "--dry-run", "2"],
+        &["node", "remove", "--dry-run", "2"],
+    ] {
+        tree.done(words);
+        assert_eq!(seen(&tree), before, "{words:?}");
+    }
+}

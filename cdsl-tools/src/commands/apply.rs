@@ -81,7 +81,7 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
             Err(other) => return Err(other),
         }
     }
-    let done = env.carry_out(&lock, &steps, args.dry_run);
+    let done = env.carry_out((!args.dry_run).then_some(&lock), &steps);
     if done.is_ok() && !args.dry_run {
         templates(env, &steps)?;
     }

@@ -20,14 +20,14 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     };
     let request = Create { var, mode, origin: "command".to_owned(), force: args.force };
     let mut paths = args.paths.iter().map(|path| env.path(path)).collect::<Result<Vec<_>, _>>()?;
-    let lock = env.lock()?;
+    let lock = env.lock_unless(args.dry_run)?;
     if args.recursive {
         paths = files_below(env, &paths)?;
     }
     let steps = plan_create(&env.site, &paths, &request, &mut |path| {
         env.say(&format!("{path} is such a CDSL already"));
     })?;
-    let outcome = env.carry_out(&lock, &steps, args.dry_run)?;
+    let outcome = env.carry_out(lock.as_ref(), &steps)?;
     if outcome.changed.len() == 1 || !args.recursive {
         for path in &outcome.changed {
             env.say(&format!("{path} is node-specific now"));

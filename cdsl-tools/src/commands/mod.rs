@@ -197,6 +197,18 @@ impl Env {
         Ok(lock)
     }
 
+    /// As [`Env::lock`], for a command that may only be asked what it would do: it then leaves the tree alone, also in
+    /// the hands of another command.
+    pub fn lock_unless(&self, dry_run: bool) -> Result<Option<Lock>, Failure> {
+        if !dry_run {
+            return self.lock().map(Some);
+        }
+        if crate::journal::Journal::read(&self.site.root)?.is_some() {
+            eprintln!("cdsl: a command was cut off or is at work: what it had begun is finished or undone first");
+        }
+        Ok(None)
+    }
+
     /// Where things went that were taken away.
     pub fn tell_attic(&self, attic: &[(TreePath, TreePath)]) {
         if attic.len() > NAMED {
@@ -211,14 +223,14 @@ impl Env {
         }
     }
 
-    /// Does what was planned, or prints it.
-    pub fn carry_out(&self, lock: &Lock, steps: &[Step], dry_run: bool) -> Result<Outcome, Failure> {
-        if dry_run {
+    /// Does what was planned; without the tree in its hands it prints it.
+    pub fn carry_out(&self, lock: Option<&Lock>, steps: &[Step]) -> Result<Outcome, Failure> {
+        let Some(lock) = lock else {
             for line in ops::describe(&self.site, steps) {
                 tell(&line);
             }
             return Ok(Outcome::default());
-        }
+        };
         let bar = self.bar(steps.len());
         let outcome = ops::execute(&self.site, lock, steps, &mut |told: Progress| {
             if let Some(bar) = &bar {

@@ -35,7 +35,7 @@ fn add(env: &Env, number: NodeId, like: Option<NodeId>, dry_run: bool) -> Outcom
         ),
         None => None,
     };
-    let _lock = env.lock()?;
+    let _lock = env.lock_unless(dry_run)?;
     let root = &env.site.root;
     // Left by one that was cut off: copies of which nobody knows whether they are whole.
     if !dry_run {
@@ -144,7 +144,7 @@ fn remove(env: &Env, number: NodeId, dry_run: bool) -> Outcomes {
             "node {number} is this machine; run it on another node, once this one is gone"
         )));
     }
-    let lock = env.lock()?;
+    let lock = env.lock_unless(dry_run)?;
     let mut places = Vec::new();
     for place in only_of(env, number)? {
         if root.exists(&place).map_err(io)? {

@@ -6,7 +6,7 @@ use crate::cli::Own as Args;
 use crate::ops::plan_own;
 
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
-    let lock = env.lock()?;
+    let lock = env.lock_unless(args.dry_run)?;
     let mut steps = Vec::new();
     for entry in env.entries(&args.paths)? {
         let value = env.site.own_value(&entry.var)?;
@@ -15,7 +15,7 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
             None => env.say(&format!("{}: {{{}}} {value} has a copy of its own already", entry.path, entry.var)),
         }
     }
-    let outcome = env.carry_out(&lock, &steps, args.dry_run)?;
+    let outcome = env.carry_out(lock.as_ref(), &steps)?;
     for path in &outcome.changed {
         env.say(&format!("{path}: this node has a copy of its own now"));
     }

@@ -11,7 +11,7 @@ use crate::path::TreePath;
 use crate::store;
 
 pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
-    let lock = env.lock()?;
+    let lock = env.lock_unless(args.dry_run)?;
     let entries = env.entries(&args.paths)?;
     let (kept, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.kept);
     if let Some(entry) = kept.first().filter(|_| !args.purge) {
@@ -20,9 +20,9 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
             entry.path
         )));
     }
-    purge(env, &lock, &kept, args.dry_run)?;
+    purge(env, lock.as_ref(), &kept)?;
     let steps = plan(env, &entries, args.from.as_deref(), args.purge, args.force)?;
-    let outcome = env.carry_out(&lock, &steps, args.dry_run)?;
+    let outcome = env.carry_out(lock.as_ref(), &steps)?;
     tell_removed(env, &steps, &outcome.changed);
     Ok(Status::Done)
 }
@@ -59,14 +59,14 @@ pub(super) fn plan(
 }
 
 /// Deletes copies that were kept from an earlier removal.
-fn purge(env: &Env, lock: &crate::lock::Lock, kept: &[Entry], dry_run: bool) -> Result<(), Failure> {
+fn purge(env: &Env, lock: Option<&crate::lock::Lock>, kept: &[Entry]) -> Result<(), Failure> {
     let mut change = store::Change::default();
     for entry in kept {
         for place in crate::ops::places(&env.site, entry)? {
             if !env.site.root.exists(&place).map_err(|error| Failure::Failed(error.to_string()))? {
                 continue;
             }
-            if dry_run {
+            if lock.is_none() {
                 tell(&format!("delete {}", env.site.root.shown(&place)));
                 continue;
             }
@@ -75,11 +75,11 @@ fn purge(env: &Env, lock: &crate::lock::Lock, kept: &[Entry], dry_run: bool) -> 
             env.site.root.prune(&place, &entry.path);
         }
         change.drop.push(entry.path.clone());
-        if !dry_run {
+        if lock.is_some() {
             env.say(&format!("{}: the kept copies are deleted", entry.path));
         }
     }
-    if !dry_run {
+    if let Some(lock) = lock {
         store::change(&env.site.root, lock, change)?;
     }
     Ok(())

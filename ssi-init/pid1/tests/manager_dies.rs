@@ -31,10 +31,11 @@ fn exits(log: &str) -> BTreeMap<u64, (i32, i32)> {
 /// Every process that said it was born has exactly one exit, with its own status.
 fn all_told(scene: &mut Scene, at_least: usize) -> usize {
     scene.until("the last exits", |scene| {
-        // Nobody is left but the manager: all have been born and reaped.
+        // Nobody is left but the manager: all have been born and reaped. It may not have heard of the last yet.
         let children = format!("/proc/{0}/task/{0}/children", scene.pid1());
         let alone = std::fs::read_to_string(children).ok()?.split_whitespace().count() == 1;
-        (alone && scene.read("born").lines().count() >= at_least).then_some(())
+        let born = scene.read("born").lines().count();
+        (alone && born >= at_least && exits(&scene.read("log")).len() >= born).then_some(())
     });
     let mut born: Vec<(i32, i32)> = scene
         .read("born")

@@ -56,6 +56,25 @@ pub(crate) fn failed_names(output: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// What the failed tests printed: the `failures:` parts of an output, without the lists of names that end them.
+/// Empty when something else failed.
+pub(crate) fn failures(output: &str) -> String {
+    let mut shown = String::new();
+    let mut inside = false;
+    for line in output.lines() {
+        match line {
+            "failures:" => inside = false,
+            _ if line.starts_with("---- ") && line.ends_with(" stdout ----") => inside = true,
+            _ => {}
+        }
+        if inside {
+            shown.push_str(line);
+            shown.push('\n');
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +97,13 @@ test result: ok. 40 passed; 0 failed; 2 ignored; 0 measured; 7 filtered out; fin
     fn what_only_looks_like_a_result_counts_nothing() {
         let odd = "test result: \ntest result: ok\nthe test result: ok. 3 passed;\ntest result: ok. x passed; 1\n";
         assert_eq!(count(odd), Counts::default());
+    }
+
+    #[test]
+    fn what_failed_is_shown_and_what_passed_is_not() {
+        let output = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\n\nat b.rs:1\n\n\n\
+                      failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed;\n";
+        assert_eq!(failures(output), "---- b stdout ----\n\nat b.rs:1\n\n\n");
+        assert_eq!(failures("error[E0425]: no such thing\n"), "");
     }
 }

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::command::tail;
 use crate::place::Place;
 use crate::progress::{Mark, Progress, line};
-use counts::{Counts, failed_names};
+use counts::{Counts, failed_names, failures};
 use steps::{Scene, Verdict};
 
 /// How many lines of the first failure's output are shown; the rest is in its log.
@@ -135,6 +135,8 @@ fn sum(lines: &[Line]) -> Counts {
 }
 
 fn show(name: &str, output: &str) {
+    let failures = failures(output);
+    let output = if failures.is_empty() { output } else { &failures };
     let (left, lines) = tail(output, SHOWN);
     line(&format!(
         "---- what '{name}' said{}",

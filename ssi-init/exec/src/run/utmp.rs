@@ -11,7 +11,8 @@ pub(super) fn record(plan: &ExecPlan, user: Option<&str>) {
     let Some(utmp) = &plan.utmp else { return };
     let device = plan.streams.tty.device();
     let line = device.strip_prefix("/dev/").unwrap_or(device);
-    let session = rustix::process::getsid(None).map_or(0, |sid| sid.as_raw_nonzero().get());
+    // nix's: 0, the answer for a session from outside our process namespace, has no place in rustix' type.
+    let session = nix::unistd::getsid(None).map_or(0, nix::unistd::Pid::as_raw);
     // The identifier's last characters tell terminals apart.
     let id = match utmp.identifier.char_indices().rev().nth(3) {
         Some((start, _)) => &utmp.identifier[start..],
