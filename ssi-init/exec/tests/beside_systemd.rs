@@ -232,7 +232,7 @@ fn scenes() -> Vec<Scene> {
         scene(
             "proc",
             "ProtectProc=invisible\nProcSubset=pid\nUser=daemon",
-            "ls -d /proc/1 /proc/sys 2>&1; findmnt -no OPTIONS /proc",
+            "ls -d /proc/1 /proc/sys 2>&1; findmnt -no OPTIONS /proc | tail -n1",
             {
                 |plan: &mut ExecPlan| {
                     plan.identity.user = own("daemon");

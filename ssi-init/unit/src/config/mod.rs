@@ -163,6 +163,70 @@ impl UnitConfig {
         UnitConfig { unit, install: InstallSection::default(), cluster: ClusterSection::default(), kind }
     }
 
+    /// Its `[Service]` section, if it is a unit of that type.
+    pub fn service(&self) -> Option<&ServiceConfig> {
+        match &self.kind {
+            KindConfig::Service(service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// Its `[Socket]` section, if it is a unit of that type.
+    pub fn socket(&self) -> Option<&SocketConfig> {
+        match &self.kind {
+            KindConfig::Socket(socket) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Its `[Mount]` section, if it is a unit of that type.
+    pub fn mount(&self) -> Option<&MountConfig> {
+        match &self.kind {
+            KindConfig::Mount(mount) => Some(mount),
+            _ => None,
+        }
+    }
+
+    /// Its `[Automount]` section, if it is a unit of that type.
+    pub fn automount(&self) -> Option<&AutomountConfig> {
+        match &self.kind {
+            KindConfig::Automount(automount) => Some(automount),
+            _ => None,
+        }
+    }
+
+    /// Its `[Swap]` section, if it is a unit of that type.
+    pub fn swap(&self) -> Option<&SwapConfig> {
+        match &self.kind {
+            KindConfig::Swap(swap) => Some(swap),
+            _ => None,
+        }
+    }
+
+    /// Its `[Timer]` section, if it is a unit of that type.
+    pub fn timer(&self) -> Option<&TimerConfig> {
+        match &self.kind {
+            KindConfig::Timer(timer) => Some(timer),
+            _ => None,
+        }
+    }
+
+    /// Its `[Path]` section, if it is a unit of that type.
+    pub fn path(&self) -> Option<&PathConfig> {
+        match &self.kind {
+            KindConfig::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Its `[Scope]` section, if it is a unit of that type.
+    pub fn scope(&self) -> Option<&ScopeConfig> {
+        match &self.kind {
+            KindConfig::Scope(scope) => Some(scope),
+            _ => None,
+        }
+    }
+
     /// How its processes are run, where its type has any.
     pub fn exec(&self) -> Option<&ExecConfig> {
         match &self.kind {

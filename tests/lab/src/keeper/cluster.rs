@@ -29,7 +29,7 @@ use super::guests::slow_guest;
 use super::link::Link;
 
 /// How long an agent of a namespace node may take to speak.
-const NS_PATIENCE: Duration = Duration::from_secs(20);
+const NS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the lab's end waits for a node's start to notice it.
 const TEAR_DOWN_PATIENCE: Duration = Duration::from_secs(2);

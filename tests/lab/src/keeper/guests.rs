@@ -21,7 +21,7 @@ use super::cluster::{Body, Cluster, Machine};
 use super::link::Link;
 
 /// How long a guest may take from power-on to its agent's word, with others booting beside it.
-const AGENT_PATIENCE: Duration = Duration::from_secs(120);
+const AGENT_PATIENCE: Duration = Duration::from_secs(300);
 /// How long its init may take from there.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
 /// How long an agent may take for one small thing.
