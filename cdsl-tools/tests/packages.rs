@@ -321,11 +321,21 @@ fn dpkg_works_on_this_nodes_copies_as_on_plain_files() {
 
         // What is none any more is dpkg's plain file again.
         machine.run("cdsl remove --purge /etc/sample-plain");
+        let diverted = machine.run("dpkg-divert --list");
+        assert!(!diverted.contains("sample-plain") && diverted.contains("sample-edited"), "{diverted}");
         machine.run(&format!("dpkg --force-confold --install {}", debs[3]));
         assert_eq!(machine.read("etc/sample-plain"), "etc/sample-plain 4\n");
         assert!(!machine.at("etc/sample-plain").is_symlink());
         let diverted = machine.run("dpkg-divert --list");
         assert!(!diverted.contains("sample-plain") && diverted.contains("sample-edited"), "{diverted}");
+        // Back to a machine without a CDSL, also as far as dpkg knows.
+        machine.run("cdsl revert --all");
+        assert!(!machine.run("dpkg-divert --list").contains("/cluster/"));
+        machine.run(&format!("dpkg --force-confnew --install {}", debs[2]));
+        assert_eq!(machine.read("usr/lib/sample/part"), "usr/lib/sample/part 3\n");
+        machine.run("cdsl create --force /etc/sample-edited");
+        machine.run("dpkg --configure --pending; cdsl check --packages --before");
+        assert!(machine.run("dpkg-divert --list").contains("sample-edited"));
         // Without this package nothing is diverted.
         let said = machine.run("dpkg --remove cdsl-hooks");
         assert!(!machine.run("dpkg-divert --list").contains("/cluster/"), "{said}");

@@ -34,7 +34,7 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
         env.say("no list asks for anything: there is none in /usr/lib/ssi/cdsl.d or /etc/ssi/cdsl.d");
         return Ok(Status::Done);
     }
-    let lock = env.lock()?;
+    let lock = env.lock_unless(args.dry_run)?;
     let root = &env.site.root;
     let staging = content::staging();
     let stale = root.exists(&staging).map_err(|error| TreeError::new("look at", root.shown(&staging), error))?;
@@ -81,7 +81,7 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
             Err(other) => return Err(other),
         }
     }
-    let done = env.carry_out((!args.dry_run).then_some(&lock), &steps);
+    let done = env.carry_out(lock.as_ref(), &steps);
     if done.is_ok() && !args.dry_run {
         templates(env, &steps)?;
     }

@@ -7,6 +7,7 @@ use super::{Env, Failure, Outcomes, Status, tell};
 use crate::cli::Remove as Args;
 use crate::inventory::{Entry, Mode};
 use crate::ops::{Step, plan_remove};
+use crate::packages::dpkg;
 use crate::path::TreePath;
 use crate::store;
 
@@ -24,7 +25,26 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     let steps = plan(env, &entries, args.from.as_deref(), args.purge, args.force)?;
     let outcome = env.carry_out(lock.as_ref(), &steps)?;
     tell_removed(env, &steps, &outcome.changed);
+    undivert(env, &steps, &outcome.changed);
     Ok(Status::Done)
+}
+
+/// dpkg is to find what is shared again where it is. That it could not be told undoes nothing of what was done: its next
+/// run looks again.
+pub(super) fn undivert(env: &Env, steps: &[Step], changed: &[TreePath]) {
+    let root = &env.site.root;
+    if changed.is_empty() || !dpkg::is_used(root) {
+        return;
+    }
+    let gone: Vec<Entry> =
+        steps.iter().filter(|step| changed.contains(&step.entry.path)).map(|step| step.entry.clone()).collect();
+    match dpkg::undivert_gone(root, &gone) {
+        Ok(settled) => settled.lines.iter().for_each(|line| env.say(line)),
+        Err(error) => eprintln!(
+            "cdsl: dpkg still follows what was node-specific: {error}\n      \
+             its next run looks again; until then `dpkg-divert --list` tells which"
+        ),
+    }
 }
 
 pub(super) fn tell_removed(env: &Env, steps: &[Step], changed: &[TreePath]) {

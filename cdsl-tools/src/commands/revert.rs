@@ -12,6 +12,7 @@ pub(super) fn run(env: &Env, args: &Args) -> Outcomes {
     let steps = super::remove::plan(env, &entries, args.from.as_deref(), args.purge, args.force)?;
     let outcome = env.carry_out(lock.as_ref(), &steps)?;
     super::remove::tell_removed(env, &steps, &outcome.changed);
+    super::remove::undivert(env, &steps, &outcome.changed);
     if !args.dry_run {
         env.say(&format!("{} CDSLs are shared files again, and none is left", outcome.changed.len()));
     }

@@ -167,6 +167,22 @@ pub fn undivert(root: &Root) -> Result<Settled, PackagesError> {
     Ok(settled)
 }
 
+/// Takes the diversions of CDSLs away that are none any more: dpkg is to write a shared file to where it is.
+///
+/// # Errors
+/// What dpkg's programs said.
+pub fn undivert_gone(root: &Root, gone: &[Entry]) -> Result<Settled, PackagesError> {
+    let mut settled = Settled::default();
+    let texts: BTreeSet<Vec<u8>> = gone.iter().map(|entry| layout::link_text(&entry.var, &entry.path)).collect();
+    for diversion in diversions(root)? {
+        if diversion.local && texts.contains(&diversion.to) {
+            call(root, &["--remove", "--local", "--no-rename"], &diversion.from, None)?;
+            settled.lines.push(format!("{} is not diverted any more", crate::path::shown(&diversion.from)));
+        }
+    }
+    Ok(settled)
+}
+
 fn call(root: &Root, options: &[&str], from: &[u8], to: Option<&[u8]>) -> Result<(), PackagesError> {
     let mut arguments = root_arguments(root);
     arguments.push(OsString::from("--quiet"));

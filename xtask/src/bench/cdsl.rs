@@ -60,7 +60,7 @@ pub(super) fn measure(place: &Place, settings: &Settings, progress: &Progress) -
         .tempdir_in("/var/tmp")
         .context("making a directory for the bench in /var/tmp")?;
     let root = directory.path();
-    for below in ["etc/ssi", "cluster/plain/etc", "srv"] {
+    for below in ["etc/ssi", "srv/plain/etc", "srv"] {
         fs::create_dir_all(root.join(below)).with_context(|| format!("making {below} in {}", root.display()))?;
     }
     fs::write(root.join("etc/ssi/cluster.toml"), CLUSTER_TOML).context("writing the root's cluster.toml")?;
@@ -103,10 +103,10 @@ fn timed(command: &mut Command) -> Result<f64> {
 /// Nanoseconds for `stat` and for `open` of each of [`PATHS`].
 fn looks(cdsl: &Cdsl<'_>, runs: u32, progress: &Progress) -> Result<Vec<Row>> {
     progress.say("looking through links");
-    for (file, text) in [("etc/cdsl", "its own"), ("etc/plain", "plain"), ("cluster/plain/etc/link", "linked")] {
+    for (file, text) in [("etc/cdsl", "its own"), ("etc/plain", "plain"), ("srv/plain/etc/link", "linked")] {
         fs::write(cdsl.root.join(file), text).with_context(|| format!("writing {file}"))?;
     }
-    symlink("/cluster/plain/etc/link", cdsl.root.join("etc/link")).context("making a plain link")?;
+    symlink("/srv/plain/etc/link", cdsl.root.join("etc/link")).context("making a plain link")?;
     cdsl.run(&["create", "/etc/cdsl"])?;
     // A mount namespace and a root belong to a thread as long as it shares its file system context with no other.
     let figures = std::thread::scope(|scope| {
