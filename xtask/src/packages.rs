@@ -12,9 +12,17 @@ use crate::command;
 use crate::place::Place;
 
 /// What building all of the workspace takes beside cargo: corosync's libraries and their headers, for the engine's
-/// helper process.
-pub(crate) const BUILD: [&str; 7] =
-    ["gcc", "pkg-config", "libcfg-dev", "libcmap-dev", "libcpg-dev", "libquorum-dev", "libvotequorum-dev"];
+/// helper process; and udev's, for the unit manager.
+pub(crate) const BUILD: [&str; 8] = [
+    "gcc",
+    "pkg-config",
+    "libcfg-dev",
+    "libcmap-dev",
+    "libcpg-dev",
+    "libquorum-dev",
+    "libvotequorum-dev",
+    "libudev-dev",
+];
 /// What checks the manual pages.
 pub(crate) const MANUAL: [&str; 1] = ["mandoc"];
 

@@ -63,6 +63,10 @@ impl Place {
         for own in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_PATH"] {
             command.env_remove(own);
         }
+        // Where a change is judged, by the same cases each time; who works on something meets new ones at each run.
+        if std::env::var_os("CI").is_some() {
+            command.env("PROPTEST_RNG_SEED", "20010607");
+        }
         command
     }
 

@@ -119,7 +119,8 @@ impl Manager {
 /// Becomes the manager; the returned status is that of a child that could not.
 fn become_manager(link: &Link, settings: &Settings, machine: &Machine, node: u32) -> i32 {
     process::plain_signals();
-    let _ = nix::unistd::setsid();
+    // It stays in the process group of process 1, as all managers before and after it: the kernel lets one group alone
+    // look behind an automount (autofs, `pgrp=`), and that is to be the same one after this manager's death.
     // Its standard streams: nothing to read, and messages to where process 1 has its own.
     if let Ok(null) = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = process::place(null.as_fd(), 0);

@@ -6,6 +6,7 @@
 
 mod cdsl;
 mod figures;
+mod init;
 mod membership;
 mod rest;
 
@@ -37,7 +38,7 @@ const BUILT: &str = "SSI_BENCH_BUILT";
 type Measure = fn(&Place, &Settings, &Progress) -> Result<Vec<Row>>;
 
 /// The benches: name, what is measured, and how.
-const BENCHES: [(&str, &str, Measure); 2] = [
+const BENCHES: [(&str, &str, Measure); 3] = [
     (
         "membership",
         "a node is lost: seconds until the others know and have cleaned up; what clusterd costs at rest",
@@ -47,6 +48,11 @@ const BENCHES: [(&str, &str, Measure); 2] = [
         "cdsl",
         "a look through a CDSL beside a plain file and a plain link; making 10,000 beside cp; checking 100,000 beside find",
         cdsl::measure,
+    ),
+    (
+        "init",
+        "ssi-init beside systemd: boot, memory, 1,000 one-shot and 1,000 lasting starts, restarts, reload of 200 units",
+        init::measure,
     ),
 ];
 

@@ -27,6 +27,7 @@ use crate::config::{ManagerDefaults, UnitConfig, Warning, WarningKind};
 use crate::dependency::Dependency;
 use crate::file::{UnitFile, parse};
 use crate::files::{FileKind, Files, is_mask_target};
+use crate::implicit::is_perpetual;
 use crate::name::{UnitName, UnitType};
 use crate::settings;
 use crate::specifier::{Host, Specifiers};
@@ -154,7 +155,12 @@ impl<F: Files> Loader<F> {
 
     /// Loads a unit by any of its names. Slices, scopes and devices need no file.
     pub fn load(&mut self, name: &UnitName) -> Loaded {
-        let needs_file = !matches!(name.unit_type(), UnitType::Slice | UnitType::Scope | UnitType::Device);
+        // A scope is made over D-Bus and has a file then; but for the one that process 1 is in.
+        let needs_file = match name.unit_type() {
+            UnitType::Slice | UnitType::Device => false,
+            UnitType::Scope => !is_perpetual(name),
+            _ => true,
+        };
         self.load_unit(name, needs_file)
     }
 
