@@ -2,9 +2,9 @@
 //! A cluster of this project's own programs in the lab, for the tests that only a cluster can show, for the tour of
 //! `cargo xtask demo` and for the benchmarks.
 //!
-//! [`Cluster::start`] brings up a lab, gives every node the same `cluster.toml` and key, and starts corosync and
-//! `ssi-clusterd` the way the node's init would: by the shipped units where systemd runs (virtual machines), through the
-//! lab's agent where nothing but the agent is PID 1 (namespace nodes). What it asks, it asks with `ssi`, as a person would.
+//! [`Cluster::start`] brings up a lab, gives every node the same `cluster.toml` and key, and has the node's init start
+//! corosync and `ssi-clusterd` by their units: `ssi-init` on namespace nodes, systemd on virtual machines unless the options
+//! say otherwise. What it asks, it asks with `ssi` and systemctl(1), as a person would.
 //!
 //! The scenes are in `tests/`: `ns_*.rs` need only namespaces, `vm_*.rs` need virtual machines.
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ssi_lab::{ExecOptions, Install, Kind, Lab, Output, SpawnOptions};
+use ssi_lab::{ExecOptions, Install, Kind, Lab, Output};
 
 pub mod log;
 
@@ -44,6 +44,8 @@ pub struct Options {
     pub scripts: bool,
     /// A second network for redundant links.
     pub two_networks: bool,
+    /// `ssi-init` is process 1 of virtual machines too; of namespace nodes it always is.
+    pub ssi_init: bool,
     /// How many of the nodes are in `cluster.toml` and have daemons at first; all, when nothing is said.
     pub members: Option<u32>,
 }
@@ -58,6 +60,7 @@ impl Options {
             stock_corosync: false,
             scripts: false,
             two_networks: false,
+            ssi_init: kind == Kind::Ns,
             members: None,
         }
     }
@@ -93,6 +96,9 @@ impl Cluster {
     pub fn start_with(options: Options, progress: impl FnMut(&str) + 'static) -> Result<Self> {
         let mut builder = Lab::builder(&options.name).kind(options.kind).nodes(options.nodes).progress(progress);
         builder = builder.install(programs(options.kind)?);
+        if options.ssi_init || options.kind == Kind::Ns {
+            builder = builder.init(["/usr/sbin/ssi-init"]);
+        }
         if options.two_networks {
             builder = builder.two_networks();
         }
@@ -100,6 +106,7 @@ impl Cluster {
         let key = random_key()?;
         // All at once: a guest under emulation takes seconds for what a machine does in no time.
         cluster.on_each(|n| {
+            cluster.wait_booted(n)?;
             cluster.configure(n, &key)?;
             cluster.start_daemons(n)
         })?;
@@ -170,33 +177,40 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts corosync and the daemon on a node that is up.
+    /// Has a node that is up start corosync and the daemon, now and at each boot.
     ///
     /// # Errors
     /// What could not be started.
     pub fn start_daemons(&self, n: u32) -> Result<()> {
         let node = self.lab.node(n)?;
-        match self.options.kind {
-            Kind::Ns => {
-                node.check(&["mkdir", "-p", "/var/lib/corosync", "/var/log/corosync", "/run/ssi"])?;
-                let again = || SpawnOptions { respawn: true, ..SpawnOptions::default() };
-                node.spawn("corosync", &["/usr/sbin/corosync", "-f"], again())?;
-                node.spawn("ssi-clusterd", &["/usr/sbin/ssi-clusterd"], again())?;
-            }
-            Kind::Vm => {
-                // Enabled by hand, so that systemd reads its files anew once. The package started corosync with a
-                // configuration of its own before there was a cluster.
-                node.check(&[
-                    "sh",
-                    "-ec",
-                    "cd /etc/systemd/system; mkdir -p multi-user.target.wants; \
-                     for unit in ssi-engine-config ssi-clusterd; do \
-                     ln -sf /usr/lib/systemd/system/$unit.service multi-user.target.wants/; done; \
-                     systemctl daemon-reload; systemctl restart corosync.service; systemctl start ssi-clusterd.service",
-                ])?;
-            }
-        }
+        // Where the lab's own target is what a node boots to, that is what wants them.
+        let target = match self.options.kind {
+            Kind::Ns => "default",
+            Kind::Vm => "multi-user",
+        };
+        // Enabled by hand, so that the init reads its files anew once. The package started corosync with a configuration of
+        // its own before there was a cluster.
+        let script = format!(
+            "cd /etc/systemd/system; mkdir -p {target}.target.wants; \
+             for unit in ssi-engine-config corosync ssi-clusterd; do \
+             ln -sf /usr/lib/systemd/system/$unit.service {target}.target.wants/; done; \
+             systemctl daemon-reload; systemctl restart corosync.service; systemctl start ssi-clusterd.service"
+        );
+        node.check(&["sh", "-ec", &script])?;
         Ok(())
+    }
+
+    /// Waits until a node's init has done what it boots to, well or not.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub fn wait_booted(&self, n: u32) -> Result<()> {
+        let node = self.lab.node(n)?;
+        eventually("the node's init has booted", || {
+            // Before it listens, systemctl says that it is not there.
+            let said = node.exec(&["systemctl", "is-system-running"])?.text();
+            Ok(["running", "degraded"].contains(&said.trim()))
+        })
     }
 
     /// Waits until all these nodes see `count` nodes UP.
@@ -248,11 +262,9 @@ impl Cluster {
         let mut text = String::new();
         for n in 1..=self.options.nodes {
             let status = self.ssi(n, &["status"]).map(|o| o.text() + &o.error_text());
-            let log = self.lab.node(n).and_then(|node| match self.options.kind {
-                Kind::Ns => node.log("ssi-clusterd"),
-                Kind::Vm => node
-                    .exec(&["journalctl", "-b", "-n", "30", "-u", "ssi-clusterd", "-u", "corosync"])
-                    .map(|o| o.text()),
+            let log = self.lab.node(n).and_then(|node| {
+                let journal = ["journalctl", "-b", "-n", "30", "-u", "ssi-clusterd", "-u", "corosync"];
+                node.exec(&journal).map(|said| said.text())
             });
             let tail: Vec<String> = match log {
                 Ok(log) => log.lines().rev().take(15).map(str::to_owned).collect(),
@@ -291,14 +303,32 @@ impl Cluster {
         serde_json::from_str(&out.text()).with_context(|| format!("on node {on}: ssi status: {}", out.error_text()))
     }
 
-    /// Kills a background program of a namespace node (SIGKILL); if it is just being started again, as soon as it runs.
+    /// The main process of a service; 0 for none.
+    ///
+    /// # Errors
+    /// When the node's init does not answer.
+    pub fn main_process(&self, node: u32, service: &str) -> Result<u32> {
+        let said = self.lab.node(node)?.exec(&["systemctl", "show", "-P", "MainPID", service])?;
+        said.text().trim().parse().with_context(|| format!("node {node}: {service}: {}", said.error_text()))
+    }
+
+    /// Kills a service's main process (SIGKILL); if it is just being started again, as soon as it runs.
     ///
     /// # Errors
     /// When it does not come to run.
-    pub fn kill_daemon(&self, node: u32, name: &str) -> Result<()> {
-        const SIGKILL: i32 = 9;
-        let node = self.lab.node(node)?;
-        eventually("the program runs, to be killed", || Ok(node.kill_process(name, SIGKILL).is_ok()))
+    pub fn kill_daemon(&self, node: u32, service: &str) -> Result<()> {
+        eventually("the program runs, to be killed", || match self.main_process(node, service)? {
+            0 => Ok(false),
+            pid => Ok(self.lab.node(node)?.exec(&["kill", "-KILL", &pid.to_string()])?.success()),
+        })
+    }
+
+    /// What a service has written to its log since the node was booted.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn journal(&self, node: u32, service: &str) -> Result<String> {
+        Ok(self.lab.node(node)?.exec(&["journalctl", "-b", "--no-pager", "-u", service])?.text())
     }
 
     /// Turns a node off at once, as if its plug were pulled.
@@ -309,16 +339,12 @@ impl Cluster {
         Ok(self.lab.kill(node)?)
     }
 
-    /// Turns a node on again. Where no init does it, its daemons are started too.
+    /// Turns a node on again; its init starts its daemons.
     ///
     /// # Errors
     /// When it does not come up.
     pub fn power_on(&self, node: u32) -> Result<()> {
-        self.lab.start(node)?;
-        match self.options.kind {
-            Kind::Ns => self.start_daemons(node),
-            Kind::Vm => Ok(()),
-        }
+        Ok(self.lab.start(node)?)
     }
 }
 
@@ -353,16 +379,27 @@ pub fn programs(kind: Kind) -> Result<Vec<Install>> {
         file(bin.join("ssi-clusterd"), "/usr/sbin/ssi-clusterd", 0o755),
         file(bin.join("ssi-engine-corosync"), "/usr/libexec/ssi/ssi-engine-corosync", 0o755),
     ];
-    if kind == Kind::Vm {
-        let units = repo.join("distro/systemd");
+    let units = repo.join("distro/systemd");
+    let unit = |name: &str| file(units.join(name), &format!("/usr/lib/systemd/system/{name}"), 0o644);
+    list.extend([
+        unit("ssi-clusterd.service"),
+        unit("ssi-engine-config.service"),
+        file(
+            repo.join("distro/dbus/org.openssi.Cluster1.conf"),
+            "/usr/share/dbus-1/system.d/org.openssi.Cluster1.conf",
+            0o644,
+        ),
+        file(bin.join("ssi-init"), "/usr/sbin/ssi-init", 0o755),
+        file(bin.join("ssi-init-manager"), "/usr/lib/ssi/ssi-init-manager", 0o755),
+        file(bin.join("ssi-exec"), "/usr/lib/ssi/ssi-exec", 0o755),
+    ]);
+    if kind == Kind::Ns {
+        // Its root is the root of the machine below: what that has enabled is not the node's.
+        let own = repo.join("tests/e2e/units");
+        let system = "/etc/systemd/system";
         list.extend([
-            file(units.join("ssi-clusterd.service"), "/usr/lib/systemd/system/ssi-clusterd.service", 0o644),
-            file(units.join("ssi-engine-config.service"), "/usr/lib/systemd/system/ssi-engine-config.service", 0o644),
-            file(
-                repo.join("distro/dbus/org.openssi.Cluster1.conf"),
-                "/usr/share/dbus-1/system.d/org.openssi.Cluster1.conf",
-                0o644,
-            ),
+            file(own.join("default.target"), &format!("{system}/default.target"), 0o644),
+            file(own.join("corosync-again.conf"), &format!("{system}/corosync.service.d/again.conf"), 0o644),
         ]);
     }
     for install in &list {

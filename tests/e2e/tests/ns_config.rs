@@ -60,9 +60,9 @@ fn a_wrong_cluster_toml_is_told_by_place_and_changes_nothing() -> Result<()> {
     let good = node.get("/etc/ssi/cluster.toml")?;
     let bad = String::from_utf8_lossy(&good).replace("id = 3", "id = 2");
     node.put("/etc/ssi/cluster.toml", &bad, 0o644)?;
-    node.kill_process("ssi-clusterd", 1)?;
+    node.check(&["systemctl", "reload", "ssi-clusterd"])?;
     eventually("the daemon tells where it is wrong", || {
-        let log = node.log("ssi-clusterd")?;
+        let log = cluster.journal(2, "ssi-clusterd")?;
         Ok(log.contains("/etc/ssi/cluster.toml:") && log.contains("stays as it was"))
     })?;
     ensure!(cluster.ssi(2, &["status"])?.success());
@@ -75,9 +75,9 @@ fn a_wrong_cluster_toml_is_told_by_place_and_changes_nothing() -> Result<()> {
 fn a_node_is_shut_down_from_another_and_a_failing_shutdown_is_called_off() -> Result<()> {
     let cluster = Cluster::start(Options::new("shutdown", Kind::Ns, 3))?;
     cluster.all_see_up(&[1, 2, 3], 3)?;
-    // Namespace nodes have no init that shuts down: what the daemon calls is put there.
-    let fake = |text: &str| -> Result<()> { Ok(cluster.lab.node(3)?.put("/usr/local/sbin/shutdown", text, 0o755)?) };
-    fake("#!/bin/sh\necho the watchdog barks >&2\nexit 1\n")?;
+    // What the daemon calls first finds a program that fails.
+    let fake = "#!/bin/sh\necho the watchdog barks >&2\nexit 1\n";
+    cluster.lab.node(3)?.put("/usr/local/sbin/shutdown", fake, 0o755)?;
     let out = cluster.ssi(1, &["node", "shutdown", "3"])?;
     ensure!(out.success(), "{}", out.error_text());
     eventually("the failed shutdown is called off", || {
@@ -86,13 +86,9 @@ fn a_node_is_shut_down_from_another_and_a_failing_shutdown_is_called_off() -> Re
     let log = cluster.ssi(1, &["log"])?.text();
     ensure!(log.contains("the watchdog barks"), "{log}");
 
-    fake("#!/bin/sh\necho \"$@\" >/var/log/shutdown-called\n")?;
+    // The machine's own shutdown is called then, and its init ends all in order.
+    cluster.lab.node(3)?.check(&["rm", "/usr/local/sbin/shutdown"])?;
     ensure!(cluster.ssi(1, &["node", "shutdown", "node3", "--reboot"])?.success());
-    cluster.wait_state(2, 3, "SHUTDOWN")?;
-    eventually("the machine's own shutdown was called", || {
-        Ok(cluster.lab.node(3)?.get("/var/log/shutdown-called").is_ok_and(|t| t == b"-r now\n"))
-    })?;
-    cluster.power_off(3)?;
     cluster.wait_state(1, 3, "DOWN")?;
     assert_same_log(&cluster, &[1, 2]).map(drop)
 }
@@ -106,7 +102,7 @@ fn one_machine_alone_needs_no_engine() -> Result<()> {
     let made = cluster.ssi(1, &["create", "--name", "alone", "--engine", "solo"])?;
     ensure!(made.success(), "{} {}", made.text(), made.error_text());
     node.check(&["mkdir", "-p", "/var/lib/ssi"])?;
-    node.spawn("ssi-clusterd", &["/usr/sbin/ssi-clusterd"], Default::default())?;
+    node.check(&["systemctl", "start", "ssi-clusterd"])?;
     cluster.wait_up(1, 1)?;
     let status = cluster.status(1)?;
     ensure!(status["quorate"] == true && status["init_node"] == 1, "{status}");

@@ -73,7 +73,7 @@ fn a_node_that_hears_nobody_is_out_on_both_sides() -> Result<()> {
 #[test]
 fn a_killed_engine_does_not_take_the_daemon_with_it() -> Result<()> {
     let cluster = up("engine", 3)?;
-    let daemon = || -> Result<_> { Ok(cluster.lab.node(2)?.process_status("ssi-clusterd")?.pid) };
+    let daemon = || -> Result<_> { cluster.main_process(2, "ssi-clusterd") };
     let before = daemon()?;
     // Started again at once, it may be back before the others are sure that it was gone; then nothing happened.
     cluster.kill_daemon(2, "corosync")?;
@@ -81,12 +81,12 @@ fn a_killed_engine_does_not_take_the_daemon_with_it() -> Result<()> {
     cluster.all_see_up(&[1, 2, 3], 3)?;
     assert_same_log(&cluster, &[1, 2, 3])?;
     // Away for long, it costs the membership and nothing more.
-    cluster.lab.node(2)?.stop("corosync")?;
+    cluster.lab.node(2)?.check(&["systemctl", "stop", "corosync"])?;
     cluster.wait_state(1, 2, "DOWN")?;
     cluster.wait_state(3, 2, "DOWN")?;
     let said = cluster.ssi(2, &["status"])?;
     ensure!(said.status == Exit::Code(3), "{:?} {}", said.status, said.text());
-    cluster.lab.node(2)?.spawn("corosync", &["/usr/sbin/corosync", "-f"], Default::default())?;
+    cluster.lab.node(2)?.check(&["systemctl", "start", "corosync"])?;
     cluster.all_see_up(&[1, 2, 3], 3)?;
     assert_same_log(&cluster, &[1, 2, 3])?;
     ensure!(daemon()? == before, "the daemon died with its engine");

@@ -15,7 +15,7 @@ use crate::keeper::RUN_DIRECTORY;
 use crate::spec::Kind;
 
 /// Programs that every lab runs or that scenes expect in a namespace node, and their packages.
-const FOR_ALL: [(&str, &str); 13] = [
+const FOR_ALL: [(&str, &str); 15] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
@@ -26,6 +26,8 @@ const FOR_ALL: [(&str, &str); 13] = [
     ("find", "findutils"),
     ("corosync", "corosync"),
     ("dbus-daemon", "dbus-daemon"),
+    ("/usr/lib/systemd/system/dbus.socket", "dbus"),
+    ("systemctl", "systemd"),
     ("curl", "curl"),
     ("strace", "strace"),
     ("busybox", "busybox-static"),
