@@ -62,6 +62,24 @@ pub enum Setting {
     ServiceWatchdogs(bool),
 }
 
+/// What those who look for a mistake ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspection {
+    /// All units and jobs, as JSON.
+    State,
+    /// Record all that enters the manager.
+    Record {
+        /// In this file, which is not there yet.
+        file: String,
+        /// At most this many bytes.
+        limit: u64,
+    },
+    /// How the recording stands, as JSON.
+    Recording,
+    /// End it; how it ended, as JSON.
+    StopRecording,
+}
+
 /// Moments of the boot; one that never was is [`Moment::default`]. See `systemd-analyze(1)`.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
@@ -274,4 +292,12 @@ pub trait Host {
     /// All about units and jobs, for those who look for a mistake; with `patterns` (fnmatch(3)) only about units whose
     /// names fit one of them.
     fn dump(&self, core: &Core, patterns: &[String]) -> String;
+
+    /// What is asked beyond systemd's interface.
+    ///
+    /// # Errors
+    /// Why not.
+    fn inspect(&mut self, _core: &mut Core, _what: Inspection) -> Result<String, CommandError> {
+        Err(unsupported("this inspection"))
+    }
 }

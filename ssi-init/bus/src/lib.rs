@@ -37,6 +37,7 @@ mod bus;
 mod clients;
 mod dispatch;
 mod host;
+mod inspection;
 mod interface;
 mod introspect;
 mod job;
@@ -54,4 +55,4 @@ mod unit_methods;
 mod unit_view;
 
 pub use bus::{Arrival, Bus, Incoming, Options};
-pub use host::{BootTimes, End, Facts, Host, Setting, UnitFiles};
+pub use host::{BootTimes, End, Facts, Host, Inspection, Setting, UnitFiles};

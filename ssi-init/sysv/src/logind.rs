@@ -2,9 +2,10 @@
 //! logind, who keeps a shutdown's time where it runs: `org.freedesktop.login1`, see org.freedesktop.login1(5).
 
 use crate::action::Action;
-use crate::manager::within_patience;
+use crate::manager::{PATIENCE, within};
 use crate::schedule::Schedule;
 use std::io;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use zbus::export::serde::Serialize;
 use zbus::names::BusName;
@@ -14,6 +15,9 @@ use zbus::{Connection, Message};
 const SERVICE: &str = "org.freedesktop.login1";
 const PATH: &str = "/org/freedesktop/login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
+
+/// How long somebody may take who is asked for a password before the machine goes down.
+const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(5 * 60);
 
 /// logind was there, and refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +40,7 @@ impl Logind {
     /// Only if there is no way to wait for answers at all.
     pub fn connect() -> io::Result<Option<Logind>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let connection = runtime.block_on(within_patience(async {
+        let connection = runtime.block_on(within(PATIENCE, async {
             let connection = Connection::system().await?;
             let name = BusName::try_from(SERVICE)?;
             let there = zbus::fdo::DBusProxy::new(&connection).await?.name_has_owner(name).await?;
@@ -52,7 +56,7 @@ impl Logind {
     pub fn go_down(&self, action: Action, message: &str, wall: bool) -> Result<(), LogindError> {
         // Who may go down may not always write to others' terminals; that is no reason to stay up.
         let _ = self.call("SetWallMessage", &(message, wall));
-        self.call(action.logind_method(), &true).map(drop)
+        self.call_within(PATIENCE_WITH_PEOPLE, action.logind_method(), &true).map(drop)
     }
 
     /// Goes down at a time, or only warns of it. The message is logind's to tell the users.
@@ -78,7 +82,16 @@ impl Logind {
     }
 
     fn call<B: Serialize + DynamicType>(&self, method: &'static str, body: &B) -> Result<Message, LogindError> {
+        self.call_within(PATIENCE, method, body)
+    }
+
+    fn call_within<B: Serialize + DynamicType>(
+        &self,
+        patience: Duration,
+        method: &'static str,
+        body: &B,
+    ) -> Result<Message, LogindError> {
         let call = self.connection.call_method(Some(SERVICE), PATH, Some(MANAGER), method, body);
-        self.runtime.block_on(within_patience(call)).map_err(|why| LogindError { what: method, why })
+        self.runtime.block_on(within(patience, call)).map_err(|why| LogindError { what: method, why })
     }
 }

@@ -23,10 +23,14 @@ const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// How long an answer may take. A job may take longer: that is waited for without an end.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long reading all units anew may take: generators are run and waited for, thousands of units are read.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How many ends of jobs are kept while an answer is waited for. Were there more, the answer behind them could not be
+/// read; a boot has some hundreds.
+const JOBS_QUEUED: usize = 16 * 1024;
 
 /// Why the manager did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +61,14 @@ pub enum ManagerError {
         what: String,
         /// What is known.
         why: String,
+    },
+    /// It was asked and has not answered for so long that nobody should wait on.
+    #[error("the unit manager has not answered {what} for {seconds} seconds")]
+    Silent {
+        /// The method.
+        what: String,
+        /// How long it had.
+        seconds: u64,
     },
     /// The job was made and came to nothing.
     #[error("the job of {unit} has ended with \"{result}\"; see: systemctl status {unit}")]
@@ -168,7 +180,7 @@ impl Manager {
                 Err(ManagerError::Refused { what, answer: text.unwrap_or_else(|| name.to_string()) })
             }
             Ok(Err(error)) => Err(ManagerError::NoAnswer { what, why: error.to_string() }),
-            Err(_) => Err(ManagerError::NoAnswer { what, why: format!("{} seconds have passed", patience.as_secs()) }),
+            Err(_) => Err(ManagerError::Silent { what, seconds: patience.as_secs() }),
         }
     }
 
@@ -183,7 +195,7 @@ impl Manager {
     /// Has the manager execute itself anew. It cannot answer: its end of the connection is gone before it could.
     ///
     /// # Errors
-    /// [`ManagerError::Refused`].
+    /// [`ManagerError::Refused`]; [`ManagerError::Silent`] from a manager that neither goes nor answers.
     pub fn reexecute(&self) -> Result<(), ManagerError> {
         match self.call(PATH, MANAGER, "Reexecute", &()) {
             Err(ManagerError::NoAnswer { .. }) | Ok(_) => Ok(()),
@@ -222,9 +234,6 @@ impl Manager {
         let result = self.runtime.block_on(async {
             while let Some(message) = signals.next().await {
                 let message = message?;
-                if message.header().member().is_none_or(|member| member != "JobRemoved") {
-                    continue;
-                }
                 let Ok((_, path, _, result)) = message.body().deserialize::<(u32, OwnedObjectPath, String, String)>()
                 else {
                     continue;
@@ -247,17 +256,9 @@ impl Manager {
     }
 
     async fn job_signals(&self) -> zbus::Result<Pin<Box<MessageStream>>> {
-        let stream = if self.on_bus {
-            let rule = MatchRule::builder()
-                .msg_type(Type::Signal)
-                .sender(SERVICE)?
-                .interface(MANAGER)?
-                .member("JobRemoved")?
-                .build();
-            MessageStream::for_match_rule(rule, &self.connection, None).await?
-        } else {
-            MessageStream::from(&self.connection)
-        };
+        let rule = MatchRule::builder().msg_type(Type::Signal).interface(MANAGER)?.member("JobRemoved")?;
+        let rule = if self.on_bus { rule.sender(SERVICE)? } else { rule };
+        let stream = MessageStream::for_match_rule(rule.build(), &self.connection, Some(JOBS_QUEUED)).await?;
         Ok(Box::pin(stream))
     }
 
@@ -312,7 +313,7 @@ async fn at_socket(path: &Path) -> Result<Connection, String> {
         let stream = tokio::net::UnixStream::connect(path).await?;
         zbus::connection::Builder::unix_stream(stream).p2p().build().await
     };
-    within_patience(connect).await
+    within(PATIENCE, connect).await
 }
 
 async fn on_bus() -> Result<Connection, String> {
@@ -325,13 +326,13 @@ async fn on_bus() -> Result<Connection, String> {
             false => Err(zbus::Error::Failure(format!("nobody there is {SERVICE}"))),
         }
     };
-    within_patience(connect).await
+    within(PATIENCE, connect).await
 }
 
 /// The outcome, or a sentence.
-pub(crate) async fn within_patience<T>(work: impl Future<Output = zbus::Result<T>>) -> Result<T, String> {
-    match timeout(PATIENCE, work).await {
+pub(crate) async fn within<T>(patience: Duration, work: impl Future<Output = zbus::Result<T>>) -> Result<T, String> {
+    match timeout(patience, work).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} seconds", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer in {} seconds", patience.as_secs())),
     }
 }

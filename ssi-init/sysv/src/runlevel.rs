@@ -9,7 +9,13 @@ pub enum Request {
     /// 0 and 6: the machine goes down.
     Down(Action),
     /// 1 to 5 and S: this target and nothing else.
-    Isolate(&'static str),
+    Isolate {
+        /// The level's own target, which an administrator may have made something else of. None for 1 and S, which
+        /// are the rescue mode whatever `runlevel1.target` is.
+        own: Option<&'static str>,
+        /// What the level is where it has no target of its own.
+        usual: &'static str,
+    },
     /// q: the units are read anew.
     Reload,
     /// u: the manager executes itself anew.
@@ -30,9 +36,11 @@ impl Request {
         Some(match argument {
             "0" => Request::Down(Action::PowerOff),
             "6" => Request::Down(Action::Reboot),
-            "1" | "s" | "S" => Request::Isolate(RESCUE),
-            "2" | "3" | "4" => Request::Isolate(MULTI_USER),
-            "5" => Request::Isolate(GRAPHICAL),
+            "1" | "s" | "S" => Request::Isolate { own: None, usual: RESCUE },
+            "2" => Request::Isolate { own: Some("runlevel2.target"), usual: MULTI_USER },
+            "3" => Request::Isolate { own: Some("runlevel3.target"), usual: MULTI_USER },
+            "4" => Request::Isolate { own: Some("runlevel4.target"), usual: MULTI_USER },
+            "5" => Request::Isolate { own: Some("runlevel5.target"), usual: GRAPHICAL },
             "q" | "Q" => Request::Reload,
             "u" | "U" => Request::Reexecute,
             _ => return None,
@@ -78,8 +86,21 @@ mod tests {
     #[test]
     fn digits_are_targets() {
         assert_eq!(Request::read("0"), Some(Request::Down(Action::PowerOff)));
-        assert_eq!(Request::read("4"), Some(Request::Isolate("multi-user.target")));
-        assert_eq!(Request::read("S"), Some(Request::Isolate("rescue.target")));
+        assert_eq!(Request::read("6"), Some(Request::Down(Action::Reboot)));
+        for (level, own, usual) in [
+            ("1", None, "rescue.target"),
+            ("s", None, "rescue.target"),
+            ("S", None, "rescue.target"),
+            ("2", Some("runlevel2.target"), "multi-user.target"),
+            ("3", Some("runlevel3.target"), "multi-user.target"),
+            ("4", Some("runlevel4.target"), "multi-user.target"),
+            ("5", Some("runlevel5.target"), "graphical.target"),
+        ] {
+            assert_eq!(Request::read(level), Some(Request::Isolate { own, usual }), "{level}");
+        }
+        for (letters, request) in [(["q", "Q"], Request::Reload), (["u", "U"], Request::Reexecute)] {
+            assert_eq!(letters.map(Request::read), [Some(request), Some(request)]);
+        }
         for other in ["", "7", "10", "a", "-1", "x"] {
             assert_eq!(Request::read(other), None, "{other}");
         }

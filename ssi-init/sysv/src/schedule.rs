@@ -68,16 +68,15 @@ impl Schedule {
         }
         if !self.message.is_empty() {
             text.push_str("WALL_MESSAGE=");
-            for character in self.message.chars() {
-                match character {
-                    '\n' => text.push_str("\\n"),
-                    '\\' => text.push_str("\\\\"),
-                    '"' => text.push_str("\\\""),
-                    c if c.is_control() => {
-                        // Writing to a String cannot fail.
-                        let _ = write!(text, "\\x{:02x}", u32::from(c) & 0xff);
-                    }
-                    c => text.push(c),
+            for byte in self.message.bytes() {
+                match byte {
+                    b'\n' => text.push_str("\\n"),
+                    b'\\' => text.push_str("\\\\"),
+                    b'"' => text.push_str("\\\""),
+                    b' '..=b'~' => text.push(char::from(byte)),
+                    // Three digits always, so that a digit of the text behind it stays one. Writing to a String cannot
+                    // fail.
+                    _ => drop(write!(text, "\\{byte:03o}")),
                 }
             }
             text.push('\n');
@@ -150,25 +149,57 @@ pub fn cancel(folder: &Path) -> io::Result<bool> {
     }
 }
 
+/// Takes C's escapes away: logind writes all but printable ASCII as one, a byte each.
 fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        if character != '\\' {
-            plain.push(character);
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        if first != b'\\' {
+            plain.push(first);
             continue;
         }
-        match characters.next() {
-            Some('n') => plain.push('\n'),
-            Some('x') => {
-                let digits: String = characters.by_ref().take(2).collect();
-                plain.extend(u8::from_str_radix(&digits, 16).ok().map(char::from));
+        let Some((&kind, behind)) = rest.split_first() else { break };
+        let byte = match kind {
+            b'a' => 0x07,
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 0x0b,
+            b'x' => {
+                let Some(byte) = number(behind.get(..2), 16) else {
+                    // Not ours and not logind's; as it stands is the best that can be made of it.
+                    plain.push(first);
+                    continue;
+                };
+                rest = &behind[2..];
+                plain.push(byte);
+                continue;
             }
-            Some(other) => plain.push(other),
-            None => {}
-        }
+            b'0'..=b'7' => {
+                let Some(byte) = number(rest.get(..3), 8) else {
+                    plain.push(first);
+                    continue;
+                };
+                rest = &rest[3..];
+                plain.push(byte);
+                continue;
+            }
+            other => other,
+        };
+        plain.push(byte);
+        rest = behind;
     }
-    plain
+    String::from_utf8(plain).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// A byte written in digits and nothing else.
+fn number(digits: Option<&[u8]>, radix: u32) -> Option<u8> {
+    let digits = std::str::from_utf8(digits?).ok()?;
+    let all_digits = digits.chars().all(|digit| digit.is_digit(radix));
+    all_digits.then(|| u8::from_str_radix(digits, radix).ok()).flatten()
 }
 
 /// How the waiting ended.
@@ -204,7 +235,7 @@ pub fn wait(folder: &Path) -> io::Result<Waited> {
             return Ok(Waited::Due(schedule, no_login));
         };
         if left <= warning::NO_LOGIN && !schedule.dry {
-            no_login.make(&schedule)?;
+            no_login.make(&schedule);
         }
         let next = warning::next(left).unwrap_or(Duration::ZERO);
         if sleep(schedule.time - next, &watch)? && schedule.wall && !next.is_zero() && identity(&file) == Some(own) {
@@ -252,20 +283,15 @@ fn identity(file: &Path) -> Option<(u64, u64, i64)> {
 pub struct NoLogin(Option<PathBuf>);
 
 impl NoLogin {
-    fn make(&mut self, schedule: &Schedule) -> io::Result<()> {
-        if self.0.is_none() {
+    /// Somebody else's file stays theirs. One that cannot be made is let be: a login too many is no reason to stay up.
+    fn make(&mut self, schedule: &Schedule) {
+        if self.0.is_none()
+            && let Ok(mut file) = fs::File::create_new(NO_LOGIN)
+        {
+            self.0 = Some(PathBuf::from(NO_LOGIN));
             let text = format!("{}. Logging in is no longer possible.\n", schedule.action.sentence());
-            // Somebody else's stays theirs.
-            match fs::File::create_new(NO_LOGIN) {
-                Ok(mut file) => {
-                    self.0 = Some(PathBuf::from(NO_LOGIN));
-                    file.write_all(text.as_bytes())?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+            let _ = file.write_all(text.as_bytes());
         }
-        Ok(())
     }
 
     /// Has the file stay.
@@ -301,9 +327,56 @@ mod tests {
         }
 
         #[test]
+        fn any_message_is_one_line_of_ascii(message in any::<String>()) {
+            let schedule = Schedule { time: UNIX_EPOCH, action: Action::Halt, dry: false, wall: true, message };
+            let text = schedule.to_text();
+            prop_assert!(text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')), "{}", text);
+            prop_assert!(text.lines().count() <= 4, "{}", text);
+            prop_assert_eq!(Schedule::from_text(&text), Some(schedule));
+        }
+
+        #[test]
         fn any_text_is_answered(text in "(USEC|MODE|WALL_MESSAGE|=|\\\\x?|[0-9]|reboot|\n|\\PC)*") {
             let _ = Schedule::from_text(&text);
         }
+    }
+
+    #[test]
+    fn what_logind_writes_is_read() {
+        let text = "# This is private data. Do not parse.\nUSEC=1800000000000000\nWARN_WALL=1\nMODE=reboot\nDRY_RUN=0\n\
+                    UID=0\nTTY=pts/0\nWALL_MESSAGE=caf\\303\\251\\tat \\\"six\\\"\\n\\x41\\0011\\\\\n";
+        let schedule = Schedule::from_text(text).expect("a schedule");
+        assert_eq!(schedule.message, "café\tat \"six\"\nA\u{1}1\\");
+        assert_eq!((schedule.action, schedule.dry, schedule.wall), (Action::Reboot, false, true));
+        assert_eq!(schedule.microseconds(), 1_800_000_000_000_000);
+        assert_eq!(schedule.mode(), "reboot");
+        assert_eq!(Schedule { dry: true, ..schedule }.mode(), "dry-reboot");
+    }
+
+    #[test]
+    fn half_an_escape_is_no_harm() {
+        for (text, plain) in [
+            ("a\\", "a"),
+            ("\\x4", "\\x4"),
+            ("\\x+1", "\\x+1"),
+            ("\\77", "\\77"),
+            ("\\777", "\\777"),
+            ("\\xff", "\u{fffd}"),
+        ] {
+            assert_eq!(unescape(text), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_time_or_an_action_there_is_no_schedule() {
+        for text in
+            ["", "USEC=1\n", "MODE=reboot\n", "USEC=x\nMODE=reboot\n", "USEC=-1\nMODE=halt\n", "USEC=1\nMODE=kexec\n"]
+        {
+            assert_eq!(Schedule::from_text(text), None, "{text}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(Schedule::load(folder.path()), None);
+        assert!(matches!(wait(folder.path()), Ok(Waited::Cancelled)));
     }
 
     fn in_folder(milliseconds: u64) -> (tempfile::TempDir, Schedule) {

@@ -16,6 +16,7 @@ use crate::runlevel::Levels;
 use nix::libc;
 use std::io;
 use std::mem::offset_of;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the machine writes of itself.
@@ -73,7 +74,7 @@ pub fn record(event: &Event, wtmp_only: bool) -> io::Result<()> {
     let record = of_event(event, &host, SystemTime::now());
     let utmp = if wtmp_only { Ok(()) } else { library::put(&record) };
     // Both are tried, whatever became of the first.
-    let wtmp = library::append(&bytes(&record));
+    let wtmp = library::append(Path::new(library::WTMP), &bytes(&record));
     utmp.and(wtmp)
 }
 
@@ -93,7 +94,7 @@ pub fn record_end(id: &str, process: i32, end: End) -> io::Result<bool> {
     let mut in_wtmp = in_utmp;
     set_time(&mut in_wtmp, SystemTime::now());
     let utmp = library::put(&in_utmp);
-    let wtmp = library::append(&bytes(&in_wtmp));
+    let wtmp = library::append(Path::new(library::WTMP), &bytes(&in_wtmp));
     utmp.and(wtmp).map(|()| true)
 }
 
@@ -232,5 +233,124 @@ mod tests {
         let mut field = [0; 4];
         fill(&mut field, "abcdef");
         assert_eq!(text(&field), "abcd");
+    }
+
+    fn login(id: &str, line: &str, user: &str, process: i32, time: SystemTime) -> libc::utmpx {
+        let mut record = library::empty();
+        record.ut_type = libc::USER_PROCESS;
+        record.ut_pid = process;
+        fill(&mut record.ut_id, id);
+        fill(&mut record.ut_line, line);
+        fill(&mut record.ut_user, user);
+        fill(&mut record.ut_host, "far.example");
+        set_time(&mut record, time);
+        record
+    }
+
+    /// What a program of another house says of `file`; none, and a line, where the program is not installed.
+    fn said(program: &str, arguments: &[&str], file: &Path) -> Option<String> {
+        use std::io::Write as _;
+        let mut command = std::process::Command::new(program);
+        match command.args(arguments).arg(file).env("LC_ALL", "C").env("TZ", "UTC").output() {
+            Ok(output) => {
+                assert!(output.status.success(), "{program}: {output:?}");
+                Some(String::from_utf8_lossy(&output.stdout).into_owned())
+            }
+            Err(error) => {
+                // Past the test's own capture, or nobody would know.
+                let _ = writeln!(io::stderr(), "what {program} reads is not compared: {error}");
+                None
+            }
+        }
+    }
+
+    /// A boot, a login of an hour and a quarter, another one that stays, and the way down.
+    fn a_days_records() -> Vec<libc::utmpx> {
+        let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(1_790_000_000 + minutes * 60);
+        let first = login("ts/7", "pts/7", "maria", 4242, at(10));
+        let mut over = dead(first, End { signal: 1, status: 0 });
+        set_time(&mut over, at(85));
+        vec![
+            of_event(&Event::Boot(at(0)), "6.1.0-some", at(1)),
+            of_event(&Event::Level(Levels { previous: None, current: '5' }), "6.1.0-some", at(2)),
+            first,
+            over,
+            login("ts/8", "pts/8", "nina", std::process::id() as i32, at(90)),
+            of_event(&Event::Shutdown, "6.1.0-some", at(100)),
+        ]
+    }
+
+    #[test]
+    fn others_read_what_is_appended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wtmp = folder.path().join("wtmp");
+        std::fs::write(&wtmp, "").expect("a file");
+        for record in a_days_records() {
+            library::append(&wtmp, &bytes(&record)).expect("appends");
+        }
+        let has = |text: &str, words: &[&str]| {
+            let found = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            assert!(found, "no line with {words:?}:\n{text}");
+        };
+        if let Some(last) = said("last", &["-x", "-f"], &wtmp) {
+            has(&last, &["reboot", "system boot", "6.1.0-some", "Mon Sep 21 14:13"]);
+            has(&last, &["runlevel", "(to lvl 5)"]);
+            has(&last, &["maria", "pts/7", "far.example", "(01:15)"]);
+            has(&last, &["nina", "pts/8", "down"]);
+            has(&last, &["shutdown", "system down"]);
+        }
+        if let Some(dump) = said("utmpdump", &[], &wtmp) {
+            has(&dump, &["[2] [00000] [~~  ] [reboot", "2026-09-21T14:13:20"]);
+            has(&dump, &["[8] [04242] [ts/7] [ ", "[pts/7", "2026-09-21T15:38:20"]);
+            assert_eq!(dump.lines().filter(|line| line.starts_with('[')).count(), 6, "{dump}");
+        }
+        if let Some(who) = said("who", &["-a"], &wtmp) {
+            has(&who, &["system boot", "Sep 21 14:13"]);
+            has(&who, &["run-level 5", "Sep 21 14:15"]);
+            has(&who, &["nina", "pts/8", "Sep 21 15:43", "(far.example)"]);
+            has(&who, &["pts/7", "4242", "id=ts/7", "term=1 exit=0"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_kept_is_not_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wtmp = folder.path().join("wtmp");
+        library::append(&wtmp, &[1; 384]).expect("no error");
+        assert!(!wtmp.exists());
+        assert!(library::append(folder.path(), &[1; 384]).is_err());
+    }
+
+    /// The only test that asks the library for a file: where it looks is one word for the whole process.
+    #[test]
+    fn the_library_finds_what_it_has_put() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let utmp = folder.path().join("utmp");
+        library::use_file(&utmp);
+        let records = a_days_records();
+        library::put(&records[0]).expect("a file that is not there is no error");
+        assert!(!utmp.exists() && logins().is_empty() && levels().is_none());
+        std::fs::write(&utmp, "").expect("a file");
+        for record in &records[..3] {
+            library::put(record).expect("puts");
+        }
+        library::put(&records[4]).expect("puts");
+        assert_eq!(levels(), Some(Levels { previous: None, current: '5' }));
+        let lines = || logins().into_iter().map(|login| (login.line, login.process)).collect::<Vec<_>>();
+        let own = ("pts/8".to_owned(), std::process::id() as i32);
+        assert_eq!(lines(), [("pts/7".to_owned(), 4242), own.clone()]);
+
+        let mut wanted = library::empty();
+        wanted.ut_type = libc::DEAD_PROCESS;
+        fill(&mut wanted.ut_id, "ts/7");
+        let found = library::of_process(&wanted).expect("the record");
+        assert_eq!((found.ut_pid, text(&found.ut_user).as_str()), (4242, "maria"));
+        library::put(&dead(found, End::default())).expect("puts");
+        assert_eq!(lines(), [own]);
+        assert_eq!(std::fs::metadata(&utmp).expect("the file").len(), 4 * size_of::<libc::utmpx>() as u64);
+        if let Some(who) = said("who", &[], &utmp) {
+            assert!(who.contains("nina") && !who.contains("maria"), "{who}");
+        }
+        library::use_file(Path::new("/var/run/utmp"));
     }
 }

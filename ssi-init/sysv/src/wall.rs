@@ -5,7 +5,7 @@ use crate::utmp;
 use jiff::Zoned;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -62,7 +62,10 @@ fn write_to(line: &str, text: &str) {
     }
     // Not to wait for one whose output is stopped, nor to make a terminal of ours of it.
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
-    if let Ok(mut terminal) = OpenOptions::new().write(true).custom_flags(flags as i32).open(path) {
+    if let Ok(mut terminal) = OpenOptions::new().write(true).custom_flags(flags as i32).open(path)
+        // Memory and sound cards are character devices too.
+        && terminal.is_terminal()
+    {
         let _ = terminal.write_all(text.as_bytes());
     }
 }
@@ -89,11 +92,46 @@ mod tests {
 
     #[test]
     fn a_message_can_be_read_and_do_nothing_else() {
-        let now = "2026-03-28T12:00:30+01:00[Europe/Berlin]".parse().expect("a time");
-        let text = text("one\nt\x1b[2Jwo", "node1", &now);
+        let now: Zoned = "2026-03-28T12:00:30+01:00[Europe/Berlin]".parse().expect("a time");
+        let text = super::text("one\nt\x1b[2Jwo", "node1", &now);
         assert_eq!(
             text,
             "\x07\r\nBroadcast message from root@node1 (Sat 2026-03-28 12:00:30 CET):\r\n\r\none\r\nt?[2Jwo\r\n\r\n"
         );
+        let odd = super::text("\u{9b}31m\ttab\r\nüber\n\nend\u{7f}", "n", &now);
+        assert!(odd.ends_with(":\r\n\r\n?31m\ttab\r\nüber\r\n\r\nend?\r\n\r\n"), "{odd:?}");
+    }
+
+    /// What arrives at a terminal of our own, whose line is given to `act`.
+    fn at_a_terminal(act: impl FnOnce(&str)) -> Option<String> {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).ok()?;
+        grantpt(&controller).ok()?;
+        unlockpt(&controller).ok()?;
+        let name = ptsname(&controller, Vec::new()).expect("a name").into_string().expect("UTF-8");
+        // Held open: with nobody at the other end the controller could not read.
+        let _session = OpenOptions::new().read(true).write(true).open(&name).ok()?;
+        act(name.strip_prefix("/dev/").expect("under /dev"));
+        rustix::fs::fcntl_setfl(&controller, rustix::fs::OFlags::NONBLOCK).expect("flags");
+        let mut arrived = [0; 1024];
+        let count = rustix::io::read(&controller, &mut arrived).unwrap_or(0);
+        Some(String::from_utf8_lossy(&arrived[..count]).into_owned())
+    }
+
+    #[test]
+    fn a_terminal_shows_the_message() {
+        let Some(arrived) = at_a_terminal(|line| write_to(line, "\x07\r\nhello\r\n")) else {
+            eprintln!("a_terminal_shows_the_message: skipped, no terminal can be made here");
+            return;
+        };
+        assert!(arrived.contains("hello"), "{arrived:?}");
+        let astray = at_a_terminal(|line| {
+            write_to(&format!("../dev/{line}"), "astray");
+            write_to(&format!("/{line}"), "astray");
+            write_to("", "astray");
+            write_to("pts/none", "astray");
+            write_to("null", "astray");
+        });
+        assert_eq!(astray.as_deref(), Some(""));
     }
 }

@@ -88,6 +88,13 @@ impl Builder {
         self
     }
 
+    /// Debian packages in the guests beside the usual ones; an image with them is built once.
+    #[must_use]
+    pub fn packages<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.spec.packages.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Words for the guests' kernel command line.
     #[must_use]
     pub fn kernel_arguments<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
@@ -187,6 +194,7 @@ impl Lab {
             install: Vec::new(),
             shared: None,
             init: None,
+            packages: Vec::new(),
             kernel_arguments: Vec::new(),
             memory_mib: 384,
             disk_mib: 256,

@@ -56,6 +56,9 @@ pub struct LabSpec {
     pub shared: Option<PathBuf>,
     /// PID 1 of the nodes, where it is not the agent (namespaces) or systemd (VM).
     pub init: Option<Vec<String>>,
+    /// Debian packages in the guests beside the usual ones.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// Words added to the guests' kernel command line.
     pub kernel_arguments: Vec<String>,
     /// Memory of a guest in MiB.
@@ -169,6 +172,7 @@ pub(crate) mod tests {
             install: Vec::new(),
             shared: None,
             init: None,
+            packages: Vec::new(),
             kernel_arguments: Vec::new(),
             memory_mib: 256,
             disk_mib: 64,

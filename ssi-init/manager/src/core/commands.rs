@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What people and programs ask for by name, and how it is refused: the verbs of systemctl(1), whichever way they come.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use ssi_unit::load::LoadState;
 use ssi_unit::name::UnitName;
 
 use super::Core;
+use super::entry::Entry;
 use super::system::{Except, Pid};
 use crate::graph::UnitId;
 use crate::job::{JobId, JobMode, Request, TransactionError, UnitStates as _, Wish};
@@ -49,7 +53,7 @@ pub mod errors {
 }
 
 /// Which of a unit's processes get a signal (`systemctl kill --kill-whom=`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whom {
     /// The main process.
     Main,
@@ -118,19 +122,26 @@ impl Core {
     /// # Errors
     /// When there is none of that number.
     pub fn cancel_job(&mut self, job: JobId) -> Result<(), CommandError> {
-        if !self.queue.cancel(&self.graph, &self.table, job) {
+        self.enter(&Entry::CancelJob(job));
+        let there = self.queue.cancel(&self.graph, &self.table, job);
+        if there {
+            self.take_queue_events();
+            self.settle();
+        }
+        self.leave();
+        if !there {
             return Err(CommandError::new(errors::NO_SUCH_JOB, format!("Job {job} does not exist.")));
         }
-        self.take_queue_events();
-        self.settle();
         Ok(())
     }
 
     /// Takes all jobs back.
     pub fn cancel_all_jobs(&mut self) {
+        self.enter(&Entry::CancelAllJobs);
         self.queue.cancel_all(&self.graph, &self.table);
         self.take_queue_events();
         self.settle();
+        self.leave();
     }
 
     /// Sends a signal to a unit's processes.
@@ -138,6 +149,13 @@ impl Core {
     /// # Errors
     /// When the unit has no such process, or what the kernel refused.
     pub fn kill(&mut self, name: &str, whom: Whom, signal: i32) -> Result<(), CommandError> {
+        self.enter(&Entry::Kill { unit: Cow::Borrowed(name), whom, signal });
+        let result = self.send(name, whom, signal);
+        self.leave();
+        result
+    }
+
+    fn send(&mut self, name: &str, whom: Whom, signal: i32) -> Result<(), CommandError> {
         let id = self.unit_there(name)?;
         if !(1..=64).contains(&signal) {
             return Err(CommandError::new(errors::INVALID_ARGUMENTS, format!("{signal} is no signal")));

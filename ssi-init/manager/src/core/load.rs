@@ -5,6 +5,7 @@
 //! files, which names more units. `daemon-reload` takes back every edge that files asked for and reads them all again:
 //! what is going on with the units ([`super::unit::Runtime`]) is not touched.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use ssi_unit::implicit::{Subject, mounts_above, orders_default_target, relations
 use ssi_unit::load::{LoadState, Loaded, Loader};
 use ssi_unit::name::{UnitName, UnitType};
 
+use super::entry::Entry;
 use super::system::Priority;
 use super::unit::Unit;
 use super::{Core, Outgoing, kinds};
@@ -67,25 +69,30 @@ pub(super) fn known(name: &str) -> UnitName {
 impl Core {
     /// Brings the units that are always there.
     pub fn begin(&mut self) {
+        self.enter(&Entry::Begin);
         for name in ALWAYS {
             let id = self.named(&known(name));
             self.load_pending();
             kinds::always_there(self, id);
         }
         self.settle();
+        self.leave();
     }
 
     /// The unit of that name, loaded with all that it names.
     pub fn load(&mut self, name: &UnitName) -> UnitId {
+        self.enter(&Entry::Load(Cow::Borrowed(name)));
         let id = self.named(name);
-        // A file may have been put there since it was looked for; systemd looks again as well.
-        let again = matches!(self.unit(id).load, Some(LoadState::NotFound)) && self.loader.is_stale();
-        if again {
+        // A file may have been put there since the folders were listed; systemd looks again as well.
+        let is_there = !matches!(self.unit(id).load, None | Some(LoadState::NotFound));
+        if !is_there && self.loader.is_stale() {
             self.loader.refresh();
-            self.table.get_mut(id).load = None;
-            self.to_load.push_back(id);
+            if self.table.get_mut(id).load.take().is_some() {
+                self.to_load.push_back(id);
+            }
         }
         self.load_pending();
+        self.leave();
         // It may have turned out to be another name of a unit that was there.
         self.table.find(name).unwrap_or(id)
     }
@@ -287,6 +294,7 @@ impl Core {
 
     /// Reads all files again (`daemon-reload`).
     pub fn reload_files(&mut self) {
+        self.enter(&Entry::ReloadFiles);
         self.loader.refresh();
         self.mounts_for.clear();
         let ids: Vec<UnitId> = self.table.iter().map(|unit| unit.id).collect();
@@ -308,6 +316,7 @@ impl Core {
             }
         }
         self.settle();
+        self.leave();
     }
 
     /// Forgets units that nothing names, holds or runs.

@@ -24,12 +24,14 @@
 //! | `kinds.rs`, then `service.rs` … | what each type of unit does |
 //! | `exec.rs`, `kill.rs` | processes: how they start, how they end |
 //! | `system.rs` | all that acts |
+//! | `entry.rs` | every way in, as a value |
 
 pub mod automount;
 mod changes;
 pub mod commands;
 pub mod deadlines;
 pub mod device;
+pub mod entry;
 pub mod exec;
 mod groups;
 mod kill;
@@ -54,9 +56,11 @@ mod turn;
 pub mod unit;
 mod view;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use ssi_unit::config::unit::EmergencyAction;
 use ssi_unit::implicit::Surroundings;
 use ssi_unit::name::UnitName;
@@ -64,13 +68,14 @@ use ssi_unit::name::UnitName;
 use crate::graph::{Graph, UnitId};
 use crate::job::{JobId, JobMode, JobResult, JobType, Queue, TransactionError, Wish};
 pub use deadlines::{Deadline, Deadlines};
+use entry::Entry;
 pub use load::{FileLoads, Loads};
 use system::{Clock, Exit, FdKey, Moment, Pid, Priority, System};
 use table::Table;
 use unit::Unit;
 
 /// Something happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// A process ended that PID 1 was the parent of.
     Exited {
@@ -218,6 +223,12 @@ pub struct Core {
     pub started: Moment,
     /// While states are put back or files read again nothing follows from a change.
     quiet: bool,
+    /// How many functions of the core are under way, one inside of the other: see [`entry`].
+    inside: u32,
+    /// What of `started` and `finished_starting` was told to whom records.
+    told_set: Option<(Moment, bool)>,
+    /// Units that were changed from outside since the core was last entered.
+    amended: BTreeSet<UnitId>,
 }
 
 /// Microseconds; more than 500,000 years are as good as for ever.
@@ -252,11 +263,21 @@ impl Core {
             clients: HashMap::new(),
             out: VecDeque::new(),
             quiet: false,
+            inside: 0,
+            told_set: None,
+            amended: BTreeSet::new(),
         }
     }
 
     /// Takes in what happened, and does all that follows from it now.
     pub fn handle(&mut self, event: Event) {
+        self.enter(&Entry::Event(Cow::Borrowed(&event)));
+        self.take_in(event);
+        self.settle();
+        self.leave();
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
             Event::Exited { pid, exit } => self.exited(pid, exit),
             Event::Executed { pid } => {
@@ -291,7 +312,6 @@ impl Core {
             }
             Event::Tick => {}
         }
-        self.settle();
     }
 
     fn about(&mut self, name: &UnitName, act: impl FnOnce(&mut Core, UnitId)) {
@@ -340,6 +360,9 @@ impl Core {
 
     /// A unit, to be changed; what changed in its `runtime` is written down.
     pub fn unit_mut(&mut self, id: UnitId) -> &mut Unit {
+        if self.inside == 0 {
+            self.amended.insert(id);
+        }
         self.dirty.insert(id);
         self.table.get_mut(id)
     }
@@ -474,6 +497,14 @@ impl Core {
     /// # Errors
     /// When it cannot be done as things are; nothing changed then.
     pub fn wish(&mut self, wish: Wish) -> Result<JobId, TransactionError> {
+        let Wish { unit, request, mode, manual } = wish;
+        self.enter_unit(unit, |unit| Entry::Wish { unit, request, mode, manual });
+        let result = self.install(wish);
+        self.leave();
+        result
+    }
+
+    fn install(&mut self, wish: Wish) -> Result<JobId, TransactionError> {
         self.load_pending();
         let plan = crate::job::transaction::plan(&self.graph, &self.table, &self.queue, wish)?;
         for notice in &plan.notices {
@@ -527,12 +558,14 @@ impl Core {
 
     /// A client waits for this job, or one less does.
     pub fn client_waits(&mut self, job: JobId, more: bool) {
+        self.enter(&Entry::ClientWaits { job, more });
         let count = self.clients.entry(job).or_default();
         *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
         if *count == 0 {
             self.clients.remove(&job);
             self.queue.offer_for_collection(&self.table, job);
         }
+        self.leave();
     }
 
     // ---- words -------------------------------------------------------------------------------------------------

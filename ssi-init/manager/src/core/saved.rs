@@ -3,10 +3,13 @@
 //!
 //! A unit that nothing is going on with is not written down: its files say all there is to know.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use ssi_unit::name::UnitName;
 
 use super::deadlines::Deadline;
+use super::entry::Entry;
 use super::system::{Clock, Priority};
 use super::unit::Runtime;
 use super::{Core, kinds};
@@ -46,6 +49,12 @@ impl Core {
     /// Takes up what an earlier manager has written down. Nothing is started or stopped by it; what is due since is due
     /// at the next turn.
     pub fn restore(&mut self, units: Vec<SavedUnit>, queue: QueueSnapshot) {
+        self.enter(&Entry::Restore { units: Cow::Borrowed(&units), queue: Cow::Borrowed(&queue) });
+        self.take_up(units, queue);
+        self.leave();
+    }
+
+    fn take_up(&mut self, units: Vec<SavedUnit>, queue: QueueSnapshot) {
         self.quiet = true;
         let mut ids = Vec::with_capacity(units.len());
         for saved in units {

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use ssi_unit::name::UnitName;
 
+use super::entry::Entry;
 use super::exec::Start;
 
 /// A process. Numbers are used anew once a process was reaped; PID 1 does that only after its exit was taken note of.
@@ -92,7 +93,7 @@ pub struct Except {
 }
 
 /// What not every machine can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Feature {
     /// autofs is in the kernel, and its device is there.
     Automount,
@@ -275,6 +276,13 @@ pub trait System {
 
     /// Closes the pipe and takes the autofs away. A file system on top of it stays.
     fn autofs_close(&mut self, key: &FdKey);
+
+    /// The core was entered so, and nothing is done about it yet. Nothing is to follow from this: it is for those who
+    /// record.
+    fn entered(&mut self, _entry: &Entry<'_>) {}
+
+    /// All that follows from what [`System::entered`] told last is done.
+    fn left(&mut self) {}
 }
 
 /// Who is at the other end of an accepted connection.

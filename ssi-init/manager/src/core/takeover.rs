@@ -7,6 +7,7 @@ use ssi_unit::config::service::ServiceType;
 use ssi_unit::name::UnitType;
 
 use super::Core;
+use super::entry::Entry;
 use super::state::ServiceState;
 use super::system::{FdKey, Pid};
 use crate::graph::UnitId;
@@ -14,7 +15,9 @@ use crate::graph::UnitId;
 impl Core {
     /// Lists the folders of unit files again: generators wrote some.
     pub fn refresh_files(&mut self) {
+        self.enter(&Entry::RefreshFiles);
         self.loader.refresh();
+        self.leave();
     }
 
     /// The processes whose end is some unit's business.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Everything that can be done now is done: jobs run, deadlines pass, units are looked after, until all is quiet.
 
+use super::entry::Entry;
 use super::system::Priority;
 use super::{Core, Deadline, kinds};
 use crate::graph::UnitId;
@@ -22,6 +23,12 @@ const PAUSE: u64 = 1_000_000;
 impl Core {
     /// Does all that can be done now.
     pub fn settle(&mut self) {
+        self.enter(&Entry::Settle);
+        self.calm_down();
+        self.leave();
+    }
+
+    fn calm_down(&mut self) {
         if self.paused_until.is_some_and(|until| until > self.now().monotonic) {
             return;
         }
@@ -224,12 +231,14 @@ impl Core {
 
     /// Forgets a failure, and how often the unit was started.
     pub fn reset_failed(&mut self, id: UnitId) {
+        self.enter_unit(id, Entry::ResetFailed);
         kinds::reset_failed(self, id);
         let unit = self.unit_mut(id);
         unit.runtime.starts.reset();
         unit.runtime.start_limit_hit = false;
         self.touch(id);
         self.to_forget.insert(id);
+        self.leave();
     }
 
     /// Starts the units of `OnFailure=` or `OnSuccess=`.

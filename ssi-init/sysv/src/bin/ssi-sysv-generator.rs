@@ -3,6 +3,8 @@
 //! and at each daemon-reload; `ssi_sysv::generator` is all of it.
 
 use ssi_sysv::generator::folders::Sources;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +14,7 @@ fn main() -> ExitCode {
     let late = match (folders.len(), folders.pop()) {
         (1 | 3, Some(late)) => late,
         _ => {
-            eprintln!("Usage: ssi-sysv-generator [NORMAL EARLY] LATE\nUnits are written to the folder LATE.");
+            say("Usage: ssi-sysv-generator [NORMAL EARLY] LATE\nUnits are written to the folder LATE.");
             return ExitCode::from(2);
         }
     };
@@ -20,13 +22,18 @@ fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let plan = Sources::from_environment().plan();
     for remark in &plan.remarks {
-        eprintln!("ssi-sysv-generator: {remark}");
+        say(format_args!("ssi-sysv-generator: {remark}"));
     }
     match plan.write(&late) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ssi-sysv-generator: {error}");
+            say(format_args!("ssi-sysv-generator: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// To standard error. Whoever reads it may be gone, as the manager's log is early at boot; units are made even so.
+fn say(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }

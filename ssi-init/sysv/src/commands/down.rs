@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Who is told that the machine goes down, and in what order they are tried.
 
+use super::terminal;
 use crate::action::Action;
 use crate::logind::Logind;
 use crate::manager::{Manager, ManagerError, Verb};
@@ -36,15 +37,22 @@ pub(super) fn in_order(action: Action, message: &str, wall: bool) -> Result<()> 
         Ok(_) => Ok(()),
         // Who asks may be a power supply that has a minute left, so the machine goes down even so.
         Err(absent @ ManagerError::Absent { .. }) if power::process_1_knows_signals() => {
-            eprintln!("{absent}; process 1 is asked to end everything at once, units are not stopped in their order");
+            terminal::remark(format_args!(
+                "{absent}; process 1 is asked to end everything at once, units are not stopped in their order"
+            ));
             power::ask_process_1(action).context("process 1 cannot be asked either; with -f the kernel is")
         }
         Err(error) => Err(error).context("with -f the kernel is asked, and nothing is stopped first"),
     }
 }
 
-fn told(action: Action, message: &str) -> String {
-    let sentence = format!("{} now!", action.sentence());
+/// What the users are told: the caller's message, if any, then what happens.
+pub(super) fn told(action: Action, message: &str) -> String {
+    behind(message, format!("{} now!", action.sentence()))
+}
+
+/// `sentence` on a line of its own behind `message`, which may be empty.
+pub(super) fn behind(message: &str, sentence: String) -> String {
     if message.is_empty() { sentence } else { format!("{message}\n{sentence}") }
 }
 
@@ -77,7 +85,7 @@ pub(super) fn at_once(action: Action, how: AtOnce, argument: Option<&str>) -> Re
     if how.record {
         // Without a unit that is stopped nobody else writes it; the machine goes down even if it cannot be written.
         if let Err(error) = utmp::record(&Event::Shutdown, false) {
-            eprintln!("the record of the shutdown is not written: {error}");
+            terminal::remark(format_args!("the record of the shutdown is not written: {error}"));
         }
     }
     match argument.filter(|argument| !argument.is_empty()) {
@@ -107,4 +115,15 @@ pub(super) fn leave_reboot_argument(argument: Option<&str>) -> Result<()> {
     }
     fs::write(REBOOT_ARGUMENT, format!("{argument}\n"))
         .with_context(|| format!("leaving the argument for the reboot in {REBOOT_ARGUMENT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_words_come_first() {
+        assert_eq!(told(Action::Reboot, ""), "The system will reboot now!");
+        assert_eq!(told(Action::PowerOff, "save your work"), "save your work\nThe system will power off now!");
+    }
 }

@@ -18,6 +18,7 @@ mod level;
 mod service;
 mod shutdown;
 mod telinit;
+mod terminal;
 mod waiter;
 
 use crate::action::Action;
@@ -108,9 +109,9 @@ impl Name {
             }
         };
         match self {
-            Name::Init | Name::Telinit => telinit::run(&read(&matches)?),
+            Name::Init | Name::Telinit => telinit::run(self.word(), &read(&matches)?),
             Name::Shutdown => shutdown::run(&read(&matches)?),
-            Name::Halt(action) => halt::run(action, &read(&matches)?),
+            Name::Halt(called) => halt::run(halt::action(called, &matches), &read(&matches)?),
             Name::Runlevel => level::run(),
             Name::Service => service::run(&read(&matches)?),
             Name::AwaitShutdown => waiter::run(),
@@ -122,39 +123,65 @@ fn read<T: Parser>(matches: &ArgMatches) -> Result<T, clap::Error> {
     <T as FromArgMatches>::from_arg_matches(matches)
 }
 
+/// What the first arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Called {
+    /// A command; the arguments behind its name are its own.
+    Command(Name),
+    /// As process 1, under the name that the kernel knows it by.
+    Process1,
+    Help,
+    Version,
+    /// A word that is no command.
+    Unknown(OsString),
+    /// The program's own name and nothing else.
+    Nothing,
+}
+
+impl Called {
+    /// Takes the program's name off `arguments`, and the word behind it where the name is no command's.
+    fn read(arguments: &mut impl Iterator<Item = OsString>, process: u32) -> Called {
+        let called = arguments.next().unwrap_or_default();
+        match Name::from_word(Path::new(&called).file_name().unwrap_or_default()) {
+            Some(Name::Init) if process == 1 => return Called::Process1,
+            Some(name) => return Called::Command(name),
+            None => {}
+        }
+        let Some(word) = arguments.next() else { return Called::Nothing };
+        match Name::from_word(&word) {
+            Some(name) => Called::Command(name),
+            None if word == "--help" || word == "help" => Called::Help,
+            None if word == "--version" => Called::Version,
+            None => Called::Unknown(word),
+        }
+    }
+}
+
 /// Does what the arguments, of which the first is the program's own name, ask for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
-    let called = arguments.next().unwrap_or_default();
-    let word = Path::new(&called).file_name().unwrap_or_default().to_owned();
-    // As process 1 it is called "init" by the kernel, whatever it was told to say.
-    if std::process::id() == 1 && Name::from_word(&word) == Some(Name::Init) {
-        return become_process_1(arguments.collect());
-    }
-    let name = match Name::from_word(&word) {
-        Some(name) => name,
-        None => match arguments.next().as_deref().map(|first| (first, Name::from_word(first))) {
-            Some((_, Some(name))) => name,
-            Some((first, None)) if first == "--help" || first == "help" => {
-                println!("{}", usage());
-                return ExitCode::SUCCESS;
-            }
-            Some((first, None)) if first == "--version" => {
-                println!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
-                return ExitCode::SUCCESS;
-            }
-            Some((first, None)) => {
-                eprintln!("{PROGRAM}: \"{}\" is no command.\n{}", first.to_string_lossy(), usage());
-                return ExitCode::from(2);
-            }
-            None => {
-                eprintln!("{}", usage());
-                return ExitCode::from(2);
-            }
-        },
+    let name = match Called::read(&mut arguments, std::process::id()) {
+        Called::Command(name) => name,
+        Called::Process1 => return become_process_1(arguments.collect()),
+        Called::Help => {
+            terminal::answer(usage());
+            return ExitCode::SUCCESS;
+        }
+        Called::Version => {
+            terminal::answer(format_args!("{PROGRAM} {}", env!("CARGO_PKG_VERSION")));
+            return ExitCode::SUCCESS;
+        }
+        Called::Unknown(word) => {
+            terminal::remark(format_args!("{PROGRAM}: \"{}\" is no command.\n{}", word.to_string_lossy(), usage()));
+            return ExitCode::from(2);
+        }
+        Called::Nothing => {
+            terminal::remark(usage());
+            return ExitCode::from(2);
+        }
     };
     name.run(arguments).unwrap_or_else(|error| {
-        eprintln!("{}: {error:#}", name.word());
+        terminal::remark(format_args!("{}: {error:#}", name.word()));
         ExitCode::FAILURE
     })
 }
@@ -172,9 +199,9 @@ fn usage() -> String {
 fn become_process_1(arguments: Vec<OsString>) -> ExitCode {
     for program in PROCESS_1 {
         let error = std::process::Command::new(program).args(&arguments).exec();
-        eprintln!("init: cannot become {program}: {error}");
+        terminal::remark(format_args!("init: cannot become {program}: {error}"));
     }
-    eprintln!("init: boot with init=PATH, where PATH is the program ssi-init or a shell");
+    terminal::remark("init: boot with init=PATH, where PATH is the program ssi-init or a shell");
     ExitCode::FAILURE
 }
 
@@ -189,5 +216,74 @@ mod tests {
             name.definition().debug_assert();
         }
         assert_eq!(Name::from_word(OsStr::new("ssi-sysv")), None);
+    }
+
+    /// What is called, and the arguments that are left for it.
+    fn called(words: &[&str], process: u32) -> (Called, Vec<String>) {
+        let mut words = words.iter().map(OsString::from);
+        let called = Called::read(&mut words, process);
+        (called, words.map(|word| word.into_string().expect("UTF-8")).collect())
+    }
+
+    #[test]
+    fn a_link_is_called_by_its_name() {
+        for (link, name) in [
+            ("init", Name::Init),
+            ("/sbin/telinit", Name::Telinit),
+            ("/sbin/shutdown", Name::Shutdown),
+            ("./halt", Name::Halt(Action::Halt)),
+            ("/usr/sbin/poweroff", Name::Halt(Action::PowerOff)),
+            ("reboot", Name::Halt(Action::Reboot)),
+            ("/sbin/runlevel", Name::Runlevel),
+            ("../sbin/service", Name::Service),
+            ("await-shutdown", Name::AwaitShutdown),
+        ] {
+            let (called, left) = called(&[link, "halt", "x"], 7);
+            assert_eq!(called, Called::Command(name), "{link}");
+            assert_eq!(left, ["halt", "x"], "{link}");
+        }
+    }
+
+    #[test]
+    fn the_program_itself_takes_the_command_as_a_word() {
+        for name in Name::ALL {
+            let (called, left) = called(&["/usr/bin/ssi-sysv", name.word(), "x"], 7);
+            assert_eq!((called, left.as_slice()), (Called::Command(name), ["x".to_owned()].as_slice()));
+        }
+        assert_eq!(called(&["ssi-sysv", "--help", "x"], 7).0, Called::Help);
+        assert_eq!(called(&["ssi-sysv", "--version"], 7).0, Called::Version);
+        assert_eq!(called(&["ssi-sysv", "HALT"], 7).0, Called::Unknown("HALT".into()));
+        assert_eq!(called(&["ssi-sysv"], 7).0, Called::Nothing);
+        assert_eq!(called(&[], 7).0, Called::Nothing);
+        assert_eq!(called(&["/", ""], 7).0, Called::Unknown("".into()));
+    }
+
+    #[test]
+    fn only_init_is_process_1() {
+        assert_eq!(called(&["/sbin/init", "single"], 1), (Called::Process1, vec!["single".to_owned()]));
+        assert_eq!(called(&["/sbin/telinit", "1"], 1).0, Called::Command(Name::Telinit));
+        assert_eq!(called(&["ssi-sysv", "init", "1"], 1).0, Called::Command(Name::Init));
+    }
+
+    #[test]
+    fn wrong_words_are_refused_and_nothing_is_done() {
+        for (name, words) in [
+            (Name::Telinit, ""),
+            (Name::Telinit, "3 5"),
+            (Name::Telinit, "--halt"),
+            (Name::Halt(Action::Halt), "-x"),
+            (Name::Halt(Action::Reboot), "one two"),
+            (Name::Halt(Action::PowerOff), "--when=now"),
+            (Name::Shutdown, "-x now"),
+            (Name::Shutdown, "--show -c"),
+            (Name::Shutdown, "now -t"),
+            (Name::Runlevel, "3"),
+            (Name::Service, ""),
+            (Name::Service, "--status-all cron"),
+        ] {
+            let given = std::iter::once(name.word()).chain(words.split_whitespace());
+            let refused = name.definition().try_get_matches_from(given).expect_err(words);
+            assert!(refused.use_stderr(), "{} {words}: {refused}", name.word());
+        }
     }
 }

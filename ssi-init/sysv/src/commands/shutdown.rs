@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `shutdown`: the machine goes down now or at a time, with a message to the users (shutdown(8)).
 
-use super::{down, waiter};
+use super::{down, terminal, waiter};
 use crate::action::Action;
 use crate::logind::Logind;
 use crate::schedule::{self, Schedule};
@@ -71,6 +71,12 @@ impl Shutdown {
             Action::PowerOff
         }
     }
+
+    /// With -c, there is no time to be given: all words are the message.
+    fn words_of_cancel(&self) -> String {
+        let words: Vec<&str> = self.time.iter().chain(&self.message).map(String::as_str).collect();
+        words.join(" ")
+    }
 }
 
 pub(super) fn run(asked: &Shutdown) -> Result<ExitCode> {
@@ -78,16 +84,14 @@ pub(super) fn run(asked: &Shutdown) -> Result<ExitCode> {
         return Ok(show());
     }
     if asked.cancel {
-        // With -c, there is no time to be given: all words are the message.
-        let words: Vec<&str> = asked.time.iter().chain(&asked.message).map(String::as_str).collect();
-        cancel(&words.join(" "), !asked.no_wall)?;
+        cancel(&asked.words_of_cancel(), !asked.no_wall)?;
         return Ok(ExitCode::SUCCESS);
     }
     let now = Zoned::now();
     let when = match When::read(asked.time.as_deref().unwrap_or("+1"), &now) {
         Ok(when) => when,
         Err(error) => {
-            eprintln!("shutdown: {error}");
+            terminal::remark(format_args!("shutdown: {error}"));
             return Ok(ExitCode::from(2));
         }
     };
@@ -95,10 +99,9 @@ pub(super) fn run(asked: &Shutdown) -> Result<ExitCode> {
     let (action, wall) = (asked.action(), !asked.no_wall);
     match when {
         When::Now if asked.warn_only => {
+            ensure!(down::is_root(), "only root may write to the terminals of all");
             if wall {
-                let sentence = format!("{} now!", action.sentence());
-                let text = if message.is_empty() { sentence } else { format!("{message}\n{sentence}") };
-                wall::write(&text, &now);
+                wall::write(&down::told(action, &message), &now);
             }
         }
         When::Now => {
@@ -120,7 +123,7 @@ fn plan(schedule: &Schedule) -> Result<()> {
         Some(logind) => match logind.schedule(schedule) {
             Ok(()) => {}
             Err(error) if down::is_root() => {
-                eprintln!("shutdown: {error}; a process waits for the time instead");
+                terminal::remark(format_args!("shutdown: {error}; a process waits for the time instead"));
                 wait_ourselves(schedule)?;
             }
             Err(error) => return Err(error.into()),
@@ -130,7 +133,7 @@ fn plan(schedule: &Schedule) -> Result<()> {
             wait_ourselves(schedule)?;
         }
     }
-    eprintln!("{}", announcement(schedule));
+    terminal::remark(announcement(schedule));
     Ok(())
 }
 
@@ -164,9 +167,8 @@ fn cancel(message: &str, wall: bool) -> Result<()> {
     let folder = Path::new(schedule::FOLDER);
     let by_us = schedule::cancel(folder).with_context(|| format!("forgetting what is kept in {}", folder.display()))?;
     if by_us && !by_logind && wall {
-        let sentence = "The system shutdown has been cancelled.";
-        let text = if message.is_empty() { sentence.to_owned() } else { format!("{message}\n{sentence}") };
-        wall::write(&text, &Zoned::now());
+        let sentence = "The system shutdown has been cancelled.".to_owned();
+        wall::write(&down::behind(message, sentence), &Zoned::now());
     }
     match refused {
         // It was not logind's, then.
@@ -179,11 +181,11 @@ fn cancel(message: &str, wall: bool) -> Result<()> {
 fn show() -> ExitCode {
     match Schedule::load(Path::new(schedule::FOLDER)) {
         Some(schedule) => {
-            println!("{}", announcement(&schedule));
+            terminal::answer(announcement(&schedule));
             ExitCode::SUCCESS
         }
         None => {
-            println!("No shutdown is to come.");
+            terminal::remark("No shutdown is to come.");
             ExitCode::FAILURE
         }
     }
@@ -203,11 +205,45 @@ fn announcement(schedule: &Schedule) -> String {
 mod tests {
     use super::*;
     use clap::FromArgMatches;
+    use std::time::{Duration, UNIX_EPOCH};
 
-    fn action(words: &str) -> Action {
+    fn read(words: &str) -> Shutdown {
         let definition = super::super::Name::Shutdown.definition();
         let matches = definition.try_get_matches_from(std::iter::once("shutdown").chain(words.split_whitespace()));
-        Shutdown::from_arg_matches(&matches.expect(words)).expect(words).action()
+        Shutdown::from_arg_matches(&matches.expect(words)).expect(words)
+    }
+
+    #[test]
+    fn the_time_comes_before_the_message() {
+        let asked = read("-r +5 kernel update, -k back soon");
+        assert_eq!(asked.time.as_deref(), Some("+5"));
+        assert_eq!(asked.message, ["kernel", "update,", "back", "soon"]);
+        assert!(asked.reboot && asked.warn_only && !asked.no_wall && !asked.cancel);
+        let asked = read("--no-wall now -- -c");
+        assert_eq!((asked.time.as_deref(), asked.message.as_slice()), (Some("now"), ["-c".to_owned()].as_slice()));
+        assert!(asked.no_wall && !asked.cancel);
+        assert_eq!(read("").time, None);
+    }
+
+    #[test]
+    fn taking_back_has_a_message_and_no_time() {
+        let asked = read("-c not today after all");
+        assert!(asked.cancel);
+        assert_eq!(asked.words_of_cancel(), "not today after all");
+        assert_eq!(read("-c").words_of_cancel(), "");
+        assert_eq!(read("+5 -c").words_of_cancel(), "+5");
+    }
+
+    #[test]
+    fn what_is_to_come_is_announced() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let said = |action, dry| announcement(&Schedule { time, action, dry, wall: true, message: String::new() });
+        assert!(said(Action::PowerOff, false).starts_with("Shutdown scheduled for "));
+        assert!(said(Action::Reboot, false).starts_with("Reboot scheduled for "));
+        assert!(said(Action::Halt, false).starts_with("Halt scheduled for "));
+        assert!(said(Action::Halt, true).starts_with("A warning "));
+        assert!(said(Action::Reboot, false).contains("2027-01-1"), "{}", said(Action::Reboot, false));
+        assert!(said(Action::Reboot, false).ends_with(", use 'shutdown -c' to cancel."));
     }
 
     #[test]
@@ -224,7 +260,7 @@ mod tests {
             ("-P -H", Action::Halt),
             ("-r -r -t 5 -f now", Action::Reboot),
         ] {
-            assert_eq!(action(words), expected, "{words}");
+            assert_eq!(read(words).action(), expected, "{words}");
         }
     }
 }

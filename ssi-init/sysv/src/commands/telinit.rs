@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `telinit` and `init`: another run level, or units read anew (telinit(8)).
 
-use super::down;
-use crate::manager::{Manager, Verb};
+use super::{down, terminal};
+use crate::manager::{Manager, ManagerError, Verb};
 use crate::runlevel::Request;
 use anyhow::{Context as _, Result};
 use clap::{ArgAction, Parser};
@@ -26,16 +26,21 @@ pub(super) struct Telinit {
     patience: Option<String>,
 }
 
-pub(super) fn run(asked: &Telinit) -> Result<ExitCode> {
+pub(super) fn run(called: &str, asked: &Telinit) -> Result<ExitCode> {
     let Some(request) = Request::read(&asked.level) else {
-        eprintln!("telinit: \"{}\" is none of 0 to 6, s, q and u", asked.level);
+        terminal::remark(format_args!("{called}: \"{}\" is none of 0 to 6, s, q and u", asked.level));
         return Ok(ExitCode::from(2));
     };
     match request {
         Request::Down(action) => down::in_order(action, "", !asked.no_wall)?,
-        Request::Isolate(target) => {
+        Request::Isolate { own, usual } => {
+            let manager = Manager::connect()?;
+            let target = match own {
+                Some(own) if is_there(&manager, own)? => own,
+                _ => usual,
+            };
             // Not waited for: the caller's own session may be what ends.
-            Manager::connect()?
+            manager
                 .queue(Verb::Start, target, "isolate")
                 .with_context(|| format!("going to run level {}, which is {target}", asked.level))?;
         }
@@ -43,4 +48,8 @@ pub(super) fn run(asked: &Telinit) -> Result<ExitCode> {
         Request::Reexecute => Manager::connect()?.reexecute()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_there(manager: &Manager, target: &str) -> Result<bool, ManagerError> {
+    Ok(manager.state(target)?.load != "not-found")
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!   /etc/init.d/foo ──► header::Header ─┐
 //!                       what it says    ├─► plan::plan ──► unit_file::text ──► late folder
-//!   /etc/rc2.d/S03foo ─► RunLevelLink ──┘   order, wants                       foo.service, aliases,
+//!   /etc/rc2.d/S03foo ─► StartLink ─────┘   order, wants                       foo.service, aliases,
 //!                        when it starts                                        multi-user.target.wants/
 //! ```
 //! [`name`], [`header`], [`plan`] and [`unit_file`] decide and touch nothing; [`folders`] reads the scripts, asks whether

@@ -6,10 +6,11 @@
 use nix::libc;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Where the records stay when what they tell of is over.
-const WTMP: &str = "/var/log/wtmp";
+pub(super) const WTMP: &str = "/var/log/wtmp";
 
 /// The library's position in its file.
 static POSITION: Mutex<()> = Mutex::new(());
@@ -64,9 +65,9 @@ pub(super) fn put(record: &libc::utmpx) -> io::Result<()> {
     unless_missing(outcome)
 }
 
-/// Adds a record's bytes to wtmp. The library's own function for it (updwtmpx) tells nobody whether it could.
-pub(super) fn append(bytes: &[u8]) -> io::Result<()> {
-    let outcome = OpenOptions::new().append(true).open(WTMP).and_then(|mut file| {
+/// Adds a record's bytes to wtmp, or a file like it. The library's own function for it (updwtmpx) tells nobody whether it could.
+pub(super) fn append(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let outcome = OpenOptions::new().append(true).open(file).and_then(|mut file| {
         let end = file.metadata()?.len();
         // In one call, which no other writer's can come between.
         let written = file.write(bytes)?;
@@ -86,4 +87,14 @@ fn unless_missing(outcome: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Has the library use another file than the machine's, from now on.
+#[cfg(test)]
+pub(super) fn use_file(file: &Path) {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::CString::new(file.as_os_str().as_bytes()).expect("no NUL");
+    let _position = POSITION.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the name lives through the call, which copies it.
+    assert_eq!(unsafe { libc::utmpxname(name.as_ptr()) }, 0, "utmpxname: {}", io::Error::last_os_error());
 }

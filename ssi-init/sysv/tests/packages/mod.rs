@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! Real init scripts: those of a fixed list of Debian's packages, fetched once with apt and kept under the target folder.
+//! Real init scripts: those of a fixed list of Debian's packages, fetched once with apt, if that is asked for, and kept
+//! under the target folder.
 
+use crate::scene::skipped;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,28 +87,38 @@ const PACKAGES: [&str; 76] = [
     "zabbix-agent",
 ];
 
-/// A folder with one folder a package, in which its scripts and units are. `None`, and a word on the terminal, where
-/// nothing can be fetched; the packages that could be count when at least half of them are there.
+/// A folder with one folder a package, in which its scripts and units are. `None`, and a line, where nobody has fetched
+/// them: the tests themselves ask no mirror unless `SSI_FETCH_DEBIAN_SCRIPTS` is set. The packages that could be fetched
+/// count when at least half of them are there.
 pub(crate) fn scripts() -> Option<PathBuf> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-init-scripts");
-    fs::create_dir_all(&cache).expect("the cache folder");
-    let missing: Vec<&str> = PACKAGES.into_iter().filter(|package| !cache.join(package).exists()).collect();
     let mut failed = Vec::new();
-    for package in missing {
-        if let Err(why) = fetch(&cache, package) {
-            failed.push(format!("{package}: {why}"));
-            // The first ones fail together where there is no network or no apt: no use in going on.
-            if failed.len() >= 8 && fs::read_dir(&cache).expect("the cache").count() == 0 {
-                break;
+    if std::env::var_os("SSI_FETCH_DEBIAN_SCRIPTS").is_some() {
+        fs::create_dir_all(&cache).expect("the cache folder");
+        for package in PACKAGES.into_iter().filter(|package| !cache.join(package).exists()) {
+            if let Err(why) = fetch(&cache, package) {
+                failed.push(format!("{package}: {why}"));
+                // The first ones fail together where there is no network or no apt: no use in going on.
+                if failed.len() >= 8 && fs::read_dir(&cache).expect("the cache").count() == 0 {
+                    break;
+                }
             }
         }
     }
     let here = PACKAGES.into_iter().filter(|package| cache.join(package).exists()).count();
     if !failed.is_empty() {
-        eprintln!("NOT ALL PACKAGES COULD BE FETCHED, {here} of {} are here:\n{}", PACKAGES.len(), failed.join("\n"));
+        skipped(&format!(
+            "some scripts of Debian's packages, {here} of {} are here:\n{}",
+            PACKAGES.len(),
+            failed.join("\n")
+        ));
     }
     if here < PACKAGES.len() / 2 {
-        eprintln!("THE SCRIPTS OF DEBIAN'S PACKAGES ARE NOT COMPARED: too few packages could be fetched");
+        skipped(&format!(
+            "the scripts of Debian's packages: {here} of {} are in {}; with SSI_FETCH_DEBIAN_SCRIPTS=1 apt-get fetches them",
+            PACKAGES.len(),
+            cache.display()
+        ));
         return None;
     }
     Some(cache)

@@ -170,6 +170,9 @@ struct Up {
     /// PID 1 of the nodes, with its arguments
     #[arg(long, num_args = 1.., value_name = "ARG")]
     init: Option<Vec<String>>,
+    /// Add a Debian package to the guests
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
     /// MiB of memory of a guest
     #[arg(long, default_value_t = 384)]
     memory: u32,
@@ -296,6 +299,7 @@ fn up(name: &str, plan: Up) -> Result<()> {
         .kind(plan.kind.into())
         .nodes(plan.nodes)
         .install(plan.install)
+        .packages(plan.packages)
         .memory_mib(plan.memory)
         .snapshot(!plan.no_snapshot)
         .boot(!plan.off)

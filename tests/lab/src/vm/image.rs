@@ -96,9 +96,9 @@ impl Image {
     }
 }
 
-/// The image, built now if it is not there.
-pub(crate) fn ensure(step: &dyn Fn(String)) -> Result<Image> {
-    let recipe = [
+/// The image with these packages beside the usual ones, built now if it is not there.
+pub(crate) fn ensure(more: &[String], step: &dyn Fn(String)) -> Result<Image> {
+    let mut recipe = vec![
         RELEASE.to_owned(),
         PACKAGES.join(" "),
         LEFT_OUT.join(" "),
@@ -106,27 +106,31 @@ pub(crate) fn ensure(step: &dyn Fn(String)) -> Result<Image> {
         DISK.to_owned(),
         WANTED.join(" "),
     ];
+    if !more.is_empty() {
+        recipe.push(more.join(" "));
+    }
     let key = cache::key(recipe.iter().map(String::as_bytes));
     let directory = cache::directory().join("images").join(&key);
     cache::ensure(&directory, |part| {
         step(format!(
             "building the guests' Debian ({} packages and what they need; once, about a minute)",
-            PACKAGES.len()
+            PACKAGES.len() + more.len()
         ));
-        build(part, step)
+        build(part, more, step)
     })?;
     let held = cache::hold(&directory, 0)?;
     Ok(Image { directory, key, _held: Some(Arc::new(held)) })
 }
 
-fn build(directory: &Path, step: &dyn Fn(String)) -> Result<()> {
+fn build(directory: &Path, more: &[String], step: &dyn Fn(String)) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let sources = Sources::of_this_machine()?.lines(RELEASE, &release_of_this_machine()?).join("\n");
     anyhow::ensure!(!sources.is_empty(), "apt's configuration has no Debian source to build guests from");
     let tree = directory.join("tree");
+    let packages: Vec<&str> = PACKAGES.into_iter().chain(more.iter().map(String::as_str)).collect();
     let mut command = Command::new("mmdebstrap");
     // INITRD=No keeps the kernel package from building an initramfs nobody would use.
-    command.env("INITRD", "No").args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", PACKAGES.join(",")));
+    command.env("INITRD", "No").args(["--quiet", "--variant=minbase"]).arg(format!("--include={}", packages.join(",")));
     for option in transport_options()? {
         command.arg(format!("--aptopt={option}"));
     }

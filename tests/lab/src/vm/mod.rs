@@ -77,7 +77,7 @@ pub(crate) enum Begin {
 impl VmHost {
     /// Sees to image and early user space.
     pub(crate) fn new(spec: &LabSpec, directory: &Path, agent: &Path, step: &dyn Fn(String)) -> Result<Self> {
-        let image = image::ensure(step)?;
+        let image = image::ensure(&spec.packages, step)?;
         let (initramfs, initramfs_key) = initramfs::ensure(&image, agent)?;
         let held = initramfs.parent().map(|place| cache::hold(place, 2)).transpose()?.map(Arc::new);
         let runs = cache::run_directory(&spec.name);

@@ -4,6 +4,7 @@
 //! A message is lines `NAME=value`, with descriptors beside them. Who may send one is `NotifyAccess=`'s decision; what
 //! is not understood is passed over, as a service may be newer than this manager.
 
+use serde::{Deserialize, Serialize};
 use ssi_unit::config::service::{NotifyAccess, ServiceType};
 
 use super::{
@@ -21,7 +22,7 @@ const STATUS_MAX: usize = 8192;
 const FD_NAME_MAX: usize = 255;
 
 /// A message, taken apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// The process that sent it.
     pub sender: Option<Pid>,

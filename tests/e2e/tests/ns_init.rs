@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! `ssi-init` as process 1 of namespace nodes, asked by the distribution's own systemctl(1).
+
+use anyhow::{Result, ensure};
+use ssi_e2e::{Cluster, Options, eventually};
+use ssi_lab::{Kind, Node};
+
+/// A lab of that many nodes with `ssi-init`, in no cluster.
+fn alone(name: &str, nodes: u32) -> Result<Cluster> {
+    let mut options = Options::new(name, Kind::Ns, nodes);
+    options.members = Some(0);
+    let cluster = Cluster::start(options)?;
+    for n in 1..=nodes {
+        cluster.wait_booted(n)?;
+    }
+    Ok(cluster)
+}
+
+fn said(node: &Node, words: &[&str]) -> Result<String> {
+    Ok(node.exec(words)?.text().trim().to_owned())
+}
+
+fn unit(node: &Node, name: &str, text: &str) -> Result<()> {
+    Ok(node.put(&format!("/etc/systemd/system/{name}"), text, 0o644)?)
+}
+
+#[test]
+fn a_node_boots_with_nothing_failed() -> Result<()> {
+    let cluster = alone("i-boot", 1)?;
+    let node = cluster.lab.node(1)?;
+    ensure!(said(&node, &["cat", "/proc/1/comm"])? == "ssi-init");
+    ensure!(said(&node, &["systemctl", "is-system-running"])? == "running");
+    let failed = said(&node, &["systemctl", "--failed", "--no-legend", "--plain"])?;
+    ensure!(failed.is_empty(), "{failed}");
+    for name in ["systemd-journald.service", "systemd-tmpfiles-setup.service", "dbus.socket", "sysinit.target"] {
+        ensure!(said(&node, &["systemctl", "is-active", name])? == "active", "{name}");
+    }
+    // The distribution's own programs take it for what they need.
+    let by = said(&node, &["journalctl", "-b", "--no-pager", "-o", "cat", "-u", "systemd-tmpfiles-setup.service"])?;
+    ensure!(by.contains("is up"), "{by}");
+    ensure!(
+        said(
+            &node,
+            &[
+                "busctl",
+                "get-property",
+                "org.freedesktop.systemd1",
+                "/org/freedesktop/systemd1",
+                "org.freedesktop.systemd1.Manager",
+                "NFailedUnits"
+            ]
+        )? == "u 0"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_manager_and_process_1_are_replaced_with_nothing_stopped() -> Result<()> {
+    let cluster = alone("i-again", 1)?;
+    let node = cluster.lab.node(1)?;
+    unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    unit(
+        &node,
+        "ends.service",
+        "[Service]\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.05; done; exit 7'\n",
+    )?;
+    node.check(&["systemctl", "start", "lasting.service", "ends.service"])?;
+    let pid = cluster.main_process(1, "lasting.service")?;
+    let manager = || said(&node, &["pidof", "ssi-init-manager"]);
+    let still = |what: &str| -> Result<()> {
+        cluster.wait_booted(1)?;
+        ensure!(cluster.main_process(1, "lasting.service")? == pid, "{what} has cost a service its process");
+        Ok(())
+    };
+    node.check(&["systemctl", "daemon-reexec"])?;
+    still("daemon-reexec")?;
+    // Killed, and what ends while there is none is known to the next one.
+    let before = manager()?;
+    node.shell("kill -STOP $(pidof ssi-init-manager); touch /run/go; sleep 0.3; kill -KILL $(pidof ssi-init-manager)")?;
+    eventually("there is another manager", || manager().map(|now| !now.is_empty() && now != before))?;
+    still("the manager's death")?;
+    eventually("the exit that nobody heard is known", || {
+        Ok(said(&node, &["systemctl", "show", "-P", "ExecMainStatus", "ends.service"])? == "7")
+    })?;
+    node.check(&["systemctl", "reset-failed"])?;
+    // Process 1 executes its own file anew, as after an upgrade.
+    node.check(&["cp", "/usr/sbin/ssi-init", "/usr/sbin/ssi-init.new"])?;
+    node.check(&["mv", "/usr/sbin/ssi-init.new", "/usr/sbin/ssi-init"])?;
+    node.check(&["systemctl", "daemon-reexec"])?;
+    still("the new program of process 1")
+}
+
+#[test]
+fn a_node_is_turned_off_by_systemctl_and_its_services_end_in_order() -> Result<()> {
+    let cluster = alone("i-off", 1)?;
+    let node = cluster.lab.node(1)?;
+    let service = |after: &str| {
+        format!(
+            "[Unit]\nAfter={after}\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n\
+            ExecStop=/bin/sh -c 'echo %n >>/var/log/ends; sync'\n"
+        )
+    };
+    unit(&node, "first.service", &service("basic.target"))?;
+    unit(&node, "second.service", &service("first.service"))?;
+    unit(
+        &node,
+        "stubborn.service",
+        "[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'\n\
+        TimeoutStopSec=1\n",
+    )?;
+    node.check(&["systemctl", "start", "first.service", "second.service", "stubborn.service"])?;
+    // The node may be gone before it has answered.
+    let _ = node.exec(&["systemctl", "--no-block", "poweroff"]);
+    eventually("the node is off", || Ok(cluster.lab.node(1)?.exec(&["true"]).is_err()))?;
+    cluster.power_on(1)?;
+    cluster.wait_booted(1)?;
+    let ends = said(&cluster.lab.node(1)?, &["cat", "/var/log/ends"])?;
+    ensure!(ends == "second.service\nfirst.service", "{ends}");
+    Ok(())
+}
+
+#[test]
+fn isolate_rescue_and_back() -> Result<()> {
+    let cluster = alone("i-isolate", 1)?;
+    let node = cluster.lab.node(1)?;
+    unit(&node, "shop.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    unit(
+        &node,
+        "shop.target",
+        "[Unit]\nRequires=basic.target shop.service\nAfter=basic.target shop.service\nAllowIsolate=yes\n",
+    )?;
+    let is_active = |name: &str| said(&node, &["systemctl", "is-active", name]);
+    node.check(&["systemctl", "isolate", "shop.target"])?;
+    ensure!(is_active("shop.service")? == "active" && is_active("default.target")? == "inactive");
+    // What waits for a person at the console finds no terminal on a namespace node, and the target is reached without.
+    node.check(&["systemctl", "isolate", "rescue.target"])?;
+    ensure!(is_active("shop.service")? == "inactive" && is_active("rescue.target")? == "active");
+    ensure!(is_active("systemd-journald.service")? == "active", "what sysinit.target needs is kept");
+    node.check(&["systemctl", "default"])?;
+    eventually("the node is as it was", || Ok(is_active("default.target")? == "active"))?;
+    // What may not be isolated is refused by name.
+    let refused = node.exec(&["systemctl", "isolate", "sysinit.target"])?;
+    ensure!(!refused.success() && refused.error_text().contains("may not be isolated"), "{}", refused.error_text());
+    Ok(())
+}
+
+#[test]
+fn a_member_boots_its_own_contexts_and_joins_by_itself() -> Result<()> {
+    let cluster = Cluster::start(Options::new("i-member", Kind::Ns, 2))?;
+    cluster.all_see_up(&[1, 2], 2)?;
+    let node = cluster.lab.node(2)?;
+    node.put("/etc/shop.conf", "for all\n", 0o644)?;
+    node.check(&["cdsl", "create", "/etc/shop.conf"])?;
+    cluster.power_off(2)?;
+    cluster.wait_state(1, 2, "DOWN")?;
+    cluster.power_on(2)?;
+    // Nobody starts anything: units do.
+    cluster.all_see_up(&[1, 2], 2)?;
+    let node = cluster.lab.node(2)?;
+    ensure!(said(&node, &["cat", "/etc/shop.conf"])? == "for all");
+    let mounted = said(&node, &["findmnt", "-rn", "-o", "TARGET"])?;
+    ensure!(
+        mounted.lines().any(|place| place.starts_with("/cluster/")),
+        "process 1 has mounted no contexts: {mounted}"
+    );
+    Ok(())
+}
