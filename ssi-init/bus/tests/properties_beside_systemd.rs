@@ -190,8 +190,17 @@ fn of_systemd(units: &[(String, String)]) -> BTreeMap<String, Shown> {
 
 /// Words and rows in an order of their own, where theirs is that of a hash table.
 fn in_order(name: &str, value: &str) -> String {
-    const LISTS: [&str; 7] =
-        ["IPAddressAllow", "IPAddressDeny", "Names", "RequiresMountsFor", "Wants", "LoadCredential", "Triggers"];
+    const LISTS: [&str; 9] = [
+        "IPAddressAllow",
+        "IPAddressDeny",
+        "Names",
+        "RequiresMountsFor",
+        "RestrictFileSystems",
+        "RestrictNetworkInterfaces",
+        "Wants",
+        "LoadCredential",
+        "Triggers",
+    ];
     if !LISTS.contains(&name) {
         return value.to_owned();
     }

@@ -37,7 +37,7 @@ while not os.path.exists("/run/stop"):
     for path in ("/run/each.sock", "/run/one.sock"):
         try:
             with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(20)
+                client.settimeout(100)
                 client.connect(path)
                 client.sendall(b"hello\n")
                 client.shutdown(socket.SHUT_WR)

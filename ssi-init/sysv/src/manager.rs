@@ -2,10 +2,14 @@
 //! A client of the unit manager: `org.freedesktop.systemd1`, at its own socket first, which needs no bus, then on the
 //! system bus, which lets others than root in (org.freedesktop.systemd1(5)).
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use zbus::export::ordered_stream::OrderedStreamExt;
@@ -227,6 +231,8 @@ impl Manager {
     pub fn run(&self, verb: Verb, unit: &str, mode: &str) -> Result<(), ManagerError> {
         let unreadable =
             |error: zbus::Error| ManagerError::NoAnswer { what: "JobRemoved".to_owned(), why: error.to_string() };
+        // The stream's end, when this returns, starts a task of zbus', for which there must be a runtime then.
+        let _inside = self.runtime.enter();
         // Listening begins before asking: a job may be gone before its path is here.
         let mut signals = self.runtime.block_on(self.job_signals()).map_err(unreadable)?;
         self.call(PATH, MANAGER, "Subscribe", &()).map(drop)?;
@@ -310,10 +316,15 @@ where
 
 async fn at_socket(path: &Path) -> Result<Connection, String> {
     let connect = async {
-        let stream = tokio::net::UnixStream::connect(path).await?;
-        zbus::connection::Builder::unix_stream(stream).p2p().build().await
+        let stream = UnixStream::connect(path).await?;
+        over(stream).await
     };
     within(PATIENCE, connect).await
+}
+
+/// The client's end of a connection without a bus.
+async fn over(stream: UnixStream) -> zbus::Result<Connection> {
+    zbus::connection::Builder::unix_stream(stream).p2p().build().await
 }
 
 async fn on_bus() -> Result<Connection, String> {

@@ -7,7 +7,7 @@
 //!   | type | pid  | line[32] | id | user[32]| host[256]| exit    | session  | sec    usec | addr[4]| unused |
 //!     i16+2  i32                                        i16 i16   i32        i32    i32    4 × i32
 //! ```
-//! That is the layout on x86-64, where 32-bit programs share the files. [`library`] takes each architecture's from the
+//! That is the layout on x86-64, where 32-bit programs share the files. `library` takes each architecture's from the
 //! C library; a test holds it to this drawing.
 
 mod library;

@@ -48,85 +48,79 @@ fn how(key: &[u8]) -> Option<How> {
     })
 }
 
-/// A unit file, or system.conf, with the values left out of settings that may hold secrets. It has as many lines, so
-/// that warnings tell the right ones.
+/// A unit file, or system.conf, with the values left out of settings that may hold secrets, and without comments. It has
+/// as many lines, so that warnings tell the right ones; each ends with a newline.
+///
+/// What is one line, and which line goes on in the next, is as the parser of unit files has it: a setting that is taken
+/// for the end of another one would not be left out.
 pub fn of_unit_file(text: &[u8]) -> Vec<u8> {
     let mut result = Vec::with_capacity(text.len());
-    let mut lines = text.split_inclusive(|byte| *byte == b'\n');
-    while let Some(line) = lines.next() {
-        let Some((key, value)) = assignment(line) else {
-            result.extend_from_slice(line);
-            // A comment cannot be continued; anything else may be, and its next line is no setting then.
-            if !is_comment(line) {
-                continued(line, &mut lines, |more| result.extend_from_slice(more));
-            }
-            continue;
-        };
-        let Some(how) = how(key) else {
-            result.extend_from_slice(line);
-            continued(line, &mut lines, |more| result.extend_from_slice(more));
-            continue;
-        };
-        let mut whole = value.to_vec();
-        let mut count = 0;
-        continued(line, &mut lines, |more| {
-            count += 1;
-            if !is_comment(more) {
-                unfold(&mut whole);
-                whole.extend_from_slice(more);
-            }
-        });
-        unfold(&mut whole);
-        result.extend_from_slice(key);
-        result.push(b'=');
-        result.extend_from_slice(&left_out(how, whole.trim_ascii()));
+    let mut put = |line: &[u8]| {
+        result.extend_from_slice(line);
         result.push(b'\n');
-        result.extend(std::iter::repeat_n(b'\n', count));
+    };
+    let mut lines = physical(text).into_iter();
+    while let Some(first) = lines.next() {
+        if is_comment(first) {
+            put(b"#");
+            continue;
+        }
+        let mut group = vec![first];
+        let mut open = ends_open(first);
+        while open && let Some(line) = lines.next() {
+            // Comments in between end nothing.
+            let comment = is_comment(line);
+            group.push(if comment { b"#" } else { line });
+            open = comment || ends_open(line);
+        }
+        let Some((key, how)) = key(first).and_then(|key| Some((key, how(key)?))) else {
+            group.into_iter().for_each(&mut put);
+            continue;
+        };
+        let mut whole = Vec::new();
+        for line in group.iter().filter(|line| !is_comment(line)) {
+            whole.extend_from_slice(line);
+            if ends_open(line) {
+                whole.pop();
+                whole.push(b' ');
+            }
+        }
+        let value = whole.iter().position(|byte| *byte == b'=').map_or(&[][..], |at| whole[at + 1..].trim_ascii());
+        // Its number is that of its last line.
+        group[1..].iter().for_each(|_| put(b""));
+        put(&[key, b"=", &left_out(how, value)].concat());
     }
     result
 }
 
-/// Passes the lines that continue this one.
-fn continued<'a>(line: &[u8], lines: &mut impl Iterator<Item = &'a [u8]>, mut each: impl FnMut(&'a [u8])) {
-    let mut goes_on = ends_open(line);
-    while goes_on {
-        let Some(more) = lines.next() else { return };
-        each(more);
-        // Comments in between end nothing.
-        goes_on = is_comment(more) || ends_open(more);
+/// Lines without their ends: `\n`, `\r`, NUL, or a run of them in which none comes twice, a NUL last.
+fn physical(text: &[u8]) -> Vec<&[u8]> {
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0);
+    let (mut lines, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let (line, ends) = rest.split_at(rest.iter().position(is_end).unwrap_or(rest.len()));
+        lines.push(line);
+        let mut run = 0;
+        while ends.get(run).is_some_and(|byte| is_end(byte) && !ends[..run].contains(byte) && !ends[..run].contains(&0)) {
+            run += 1;
+        }
+        rest = &ends[run..];
     }
+    lines
 }
 
 fn is_comment(line: &[u8]) -> bool {
     matches!(line.trim_ascii_start().first(), Some(b'#' | b';'))
 }
 
-fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
 fn ends_open(line: &[u8]) -> bool {
-    // Any at the end: what is taken for one line too many is left out, what is taken for one too few is not.
-    without_end(line).last() == Some(&b'\\')
+    line.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// Puts a blank where a line is continued.
-fn unfold(text: &mut Vec<u8>) {
-    let length = without_end(text).len();
-    text.truncate(length);
-    if text.last() == Some(&b'\\') {
-        text.pop();
-        text.push(b' ');
-    }
-}
-
-fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    if is_comment(line) {
-        return None;
-    }
-    let at = line.iter().position(|byte| *byte == b'=')?;
-    Some((line[..at].trim_ascii(), &line[at + 1..]))
+/// What stands before the `=`.
+fn key(line: &[u8]) -> Option<&[u8]> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    Some(line[..line.iter().position(|byte| *byte == b'=')?].trim_ascii())
 }
 
 fn left_out(how: How, value: &[u8]) -> Vec<u8> {
@@ -176,8 +170,14 @@ mod tests {
 
     #[test]
     fn values_are_left_out_and_names_and_lines_stay() {
-        assert_eq!(of("[Service]\nEnvironment=A=1 \"B=two words\"\nUser=x\n"), "[Service]\nEnvironment=A=left-out B=left-out\nUser=x\n");
-        assert_eq!(of("Environment=A=1 \\\n # no\n  B=2\nType=simple\n"), "Environment=A=left-out B=left-out\n\n\nType=simple\n");
+        assert_eq!(
+            of("[Service]\nEnvironment=A=1 \"B=two words\"\nUser=x\n"),
+            "[Service]\nEnvironment=A=left-out B=left-out\nUser=x\n"
+        );
+        assert_eq!(
+            of("Environment=A=1 \\\n # no\n  B=2\nType=simple\n"),
+            "\n\nEnvironment=A=left-out B=left-out\nType=simple\n"
+        );
         assert_eq!(of("Environment=\n"), "Environment=\n");
         assert_eq!(of("SetCredential=pass:word\n"), "SetCredential=pass:left-out\n");
         assert_eq!(of("StandardInputText=hush"), "StandardInputText=left-out\n");
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_line_that_continues_another_is_no_setting() {
-        let text = "ExecStart=/bin/a \\\n  Environment=A=1\n# Environment=B=1 \\\nUser=x\n";
+        let text = "ExecStart=/bin/a \\\n  Environment=A=1\n#\nUser=x\n";
         assert_eq!(of(text), text);
     }
 
@@ -197,6 +197,13 @@ mod tests {
             "  Environment  =  'A=hush'\n",
             "Environment=A=x\\\nhush\n",
             "Environment=A=x\\\r\nhush\r\n",
+            "User=x\rEnvironment=A=hush\n",
+            "User=x\0Environment=A=hush\n",
+            "User=x\\\\\nEnvironment=A=hush\n",
+            "# x \\\nEnvironment=A=hush\n",
+            "\u{feff}Environment=A=hush\n",
+            "#Environment=A=hush\n",
+            "User=x\\\n#hush\n",
             "Environment=\"A=hush\n",
             "Environment=\\\n\\\nA=hush",
             "Environment=A=1 hush",
@@ -207,5 +214,16 @@ mod tests {
         ] {
             assert!(!of(text).contains("hush"), "{text}: {}", of(text));
         }
+    }
+
+    #[test]
+    fn the_parser_sees_the_same_settings_in_the_same_lines() {
+        let text = "[Unit]\r\nDescription=a\\\n; x\n  b\n[Service]\nEnvironment=A=1\\\n B=2\n\nUser=x\\\\\nGroup=y\n# z\\\nType=oneshot\n";
+        let path = std::path::Path::new("/a.service");
+        let keys = |text: &[u8]| {
+            let parsed = format!("{:?}", ssi_unit::file::parse(text, path));
+            parsed.replace("A=1  B=2", "A=left-out B=left-out")
+        };
+        assert_eq!(keys(&of_unit_file(text.as_bytes())), keys(text.as_bytes()));
     }
 }

@@ -108,12 +108,13 @@ impl Scene {
         fs::write(self.file(name), "").unwrap();
     }
 
-    /// The manager below process 1: it leads its session, which what it starts does not.
+    /// The manager below process 1: the one that runs its program in process 1's own process group. What it starts leads
+    /// groups of its own, or is not its program any more.
     pub fn manager(&self) -> Option<i32> {
         children(self.head as u32).into_iter().find(|pid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect::<Vec<_>>());
-            fields.is_some_and(|fields| fields[0] != "Z" && fields[3] == pid.to_string())
+            fields.is_some_and(|fields| fields[0] != "Z" && fields[2] == self.head.to_string())
                 && fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("counting"))
         })
     }
@@ -125,7 +126,7 @@ impl Scene {
             if let Some(found) = look(self) {
                 return found;
             }
-            if begun.elapsed() > Duration::from_secs(30) {
+            if begun.elapsed() > Duration::from_secs(120) {
                 let files =
                     ["console", "broken", "begun", "count"].map(|name| format!("--- {name}\n{}", self.read(name)));
                 panic!("waited in vain for {what}: {:?}\n{}", self.first.try_wait(), files.join("\n"));
