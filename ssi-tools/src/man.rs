@@ -366,6 +366,20 @@ mod tests {
             // Of other packages, as every machine has them.
             let foreign = |w: &String| {
                 w.starts_with("corosync")
+                    || w.starts_with("systemd")
+                    || [
+                        "systemctl.1",
+                        "loginctl.1",
+                        "journalctl.1",
+                        "init.1",
+                        "kernel-command-line.7",
+                        "busctl.1",
+                        "sd_notify.3",
+                        "sulogin.8",
+                        "shutdown.8",
+                        "reboot.8",
+                    ]
+                    .contains(&w.as_str())
                     || ["dpkg.1", "rpm.8", "os-release.5", "symlink.7", "mount_namespaces.7"].contains(&w.as_str())
             };
             for wanted in in_mdoc.chain(in_man).filter(|w| !foreign(w)) {

@@ -3,16 +3,21 @@
 //! org.freedesktop.systemd1(5).
 //!
 //! What a client says is written as the settings that say the same, and those are read by the one reader of unit files
-//! there is. So this knows only how a value is written ([`setting`]), and the reader decides what it is worth: what it
-//! passes over or takes only in part is refused here.
+//! there is. So this knows only of which type a property is ([`table`]) and how a value is written so that it is read as
+//! it was ([`form`], [`rows`], [`words`]); what it is worth the reader decides: what that passes over or takes only in part
+//! is refused here.
 //!
 //! ```text
-//!   ("RuntimeMaxUSec", t 5000000) ──▶ RuntimeMaxSec=5000000us ──▶ [Service] knows it ──▶ read for a trial ──▶ the file
+//!   ("RuntimeMaxUSec", t 5000000) ──▶ a row of the table, or as it is shown: t, in microseconds
+//!                                 ──▶ RuntimeMaxSec=5000000us ──▶ [Service] knows it ──▶ read for a trial ──▶ the file
 //! ```
 
 mod bits;
 mod command;
-mod setting;
+mod form;
+mod limit;
+mod rows;
+mod table;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -26,7 +31,7 @@ use ssi_unit::file;
 use ssi_unit::name::{UnitName, UnitType};
 use ssi_unit::settings;
 use ssi_unit::specifier::{Host, Specifiers};
-use zbus::zvariant::OwnedValue;
+use zbus::zvariant::{OwnedValue, Value};
 
 use crate::reply::names;
 
@@ -82,17 +87,37 @@ impl Known {
     }
 
     /// The section that has a setting.
-    fn section_of(&self, key: &str) -> Option<&'static str> {
+    fn section_of(&self, key: &str, of_any_unit: bool) -> Option<&'static str> {
         let has = |keys: &[String]| keys.iter().any(|known| known == key);
-        // Its own comes first: what both have belongs to what it is.
-        if has(&self.own) {
-            Some(self.section)
-        } else if has(&self.unit) {
-            Some("Unit")
-        } else {
-            None
+        match (has(&self.unit), has(&self.own)) {
+            // Some stood in [Service] once, and are known there still.
+            (true, own) if of_any_unit || !own => Some("Unit"),
+            (_, true) => Some(self.section),
+            _ => None,
         }
     }
+}
+
+/// Refuses a value that is of none of these types.
+fn wrong_type(value: &Value<'_>, wanted: &[&str]) -> Refusal {
+    Refusal::Wrong(format!("it is of the type {}, and not {}", value.value_signature(), wanted.join(" or ")))
+}
+
+/// The lines of a property, and whether they are of units of any type.
+fn lines(
+    kind: UnitType,
+    (name, value): &(String, OwnedValue),
+    all: &[(String, OwnedValue)],
+) -> Result<(Vec<Line>, bool), Refusal> {
+    if limit::of(name).is_some() {
+        return Ok((limit::lines(name, value, all)?, false));
+    }
+    let found = table::find(kind, name).ok_or(Refusal::Unknown)?;
+    let own = value.value_signature().to_string();
+    if !found.signatures.contains(&own.as_str()) {
+        return Err(wrong_type(value, &found.signatures));
+    }
+    Ok(((found.write)(&found.key, value)?, found.of_any_unit))
 }
 
 /// The text of a file with these properties.
@@ -102,14 +127,16 @@ impl Known {
 pub fn unit_text(name: &UnitName, properties: Vec<(String, OwnedValue)>) -> Result<String, CommandError> {
     let known = Known::of(name.unit_type());
     let (mut unit, mut own) = (String::new(), String::new());
-    for (property, lines) in setting::all(&properties) {
-        for (key, value) in lines.map_err(|refusal| refused(&property, refusal))? {
-            let section = known.section_of(&key).ok_or_else(|| refused(&property, Refusal::Unknown))?;
+    for property in &properties {
+        let refused = |refusal| refused(&property.0, refusal);
+        let (lines, of_any_unit) = lines(name.unit_type(), property, &properties).map_err(refused)?;
+        for (key, value) in lines {
+            let section = known.section_of(&key, of_any_unit).ok_or_else(|| refused(Refusal::Unknown))?;
             if !words::is_one_line(&value) {
-                let why = "a value may not end a line, or lead on to the next one".to_owned();
-                return Err(refused(&property, Refusal::Wrong(why)));
+                let why = "a value may not end a line, lead on to the next one, or have blanks at its ends".to_owned();
+                return Err(refused(Refusal::Wrong(why)));
             }
-            try_out(name, section, &key, &value).map_err(|why| refused(&property, Refusal::Wrong(why)))?;
+            try_out(name, section, &key, &value).map_err(|why| refused(Refusal::Wrong(why)))?;
             let text = if section == "Unit" { &mut unit } else { &mut own };
             let _ = writeln!(text, "{key}={value}");
         }
@@ -127,6 +154,9 @@ pub fn unit_text(name: &UnitName, properties: Vec<(String, OwnedValue)>) -> Resu
 fn try_out(name: &UnitName, section: &str, key: &str, value: &str) -> Result<(), String> {
     let text = format!("[{section}]\n{key}={value}\n");
     let file = file::parse(text.as_bytes(), Path::new("the message"));
+    if let Some(error) = &file.error {
+        return Err(error.to_string());
+    }
     let host = Host::default();
     let reading = settings::read(&Specifiers::of(&host, name), &ManagerDefaults::default(), None, [&file]);
     let about = |place: &Option<file::Place>| place.as_ref().is_some_and(|place| place.line == 2);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! What people ask this program on a command line: `verify`. Without a word it is the manager.
+//! What people ask this program on a command line. Without a word it is the manager.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -16,12 +16,14 @@ use ssi_unit::settings::manager::SystemConf;
 use ssi_unit::specifier::Host;
 use ssi_unit::verify::{Severity, Surroundings, verify};
 
+use crate::inspect;
+
 /// Exit statuses, as DESIGN has them.
-const FAILED: u8 = 1;
-const WRONG_USE: u8 = 2;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const WRONG_USE: u8 = 2;
 
 #[derive(Debug, Parser)]
-#[command(name = "ssi-init", about = "Asks the unit manager's rules about unit files", version)]
+#[command(name = "ssi-init", about = "Asks the unit manager, and its rules about unit files", version)]
 struct Arguments {
     #[command(subcommand)]
     question: Question,
@@ -49,18 +51,58 @@ enum Question {
         #[arg(long, default_value = "warning", value_parser = ["error", "unprotected", "warning", "note"])]
         least: String,
     },
+    /// Print all that the running manager knows: units, jobs, deadlines, descriptors
+    Dump {
+        /// Only units whose names fit one of these patterns
+        #[arg(conflicts_with = "json")]
+        patterns: Vec<String>,
+        /// One object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Record all that enters the running manager and all that it does, for `ssi-init replay`
+    ///
+    /// The manager executes itself anew to begin with it: no service notices.
+    Record {
+        #[command(subcommand)]
+        act: inspect::RecordAct,
+    },
+    /// Do again what was recorded, in memory alone, and say where this build acts otherwise
+    ///
+    /// The status is 1 if it does.
+    Replay {
+        /// A recording
+        file: PathBuf,
+        /// Stop after this step, and print all that the manager knew then
+        #[arg(long, value_name = "STEP")]
+        until: Option<usize>,
+        /// An object a line, for programs
+        #[arg(long)]
+        json: bool,
+        /// Steps in which nothing happened as well
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 /// Answers, if something was asked.
 pub(crate) fn answer(arguments: &[String]) -> Option<ExitCode> {
-    // Process 1 of a container passes its own arguments on: `systemd.unit=rescue.target`, `-s`.
-    if rustix::process::getppid().is_some_and(rustix::process::Pid::is_init) || arguments.is_empty() {
+    // Process 1 of a container passes its own arguments on: `systemd.unit=rescue.target`, `-s`. A service of it may ask
+    // as well, though.
+    let is_question = arguments.first().is_some_and(|first| Question::has_subcommand(first));
+    let by_process1 = rustix::process::getppid().is_some_and(rustix::process::Pid::is_init);
+    if arguments.is_empty() || (by_process1 && !is_question) {
         return None;
     }
     let parsed = Arguments::try_parse_from(std::iter::once("ssi-init".to_owned()).chain(arguments.iter().cloned()));
     let status = match parsed {
         Ok(Arguments { question: Question::Verify { units, all, root, json, least } }) => {
             verify_units(&units, all, root, json, &least)
+        }
+        Ok(Arguments { question: Question::Dump { patterns, json } }) => inspect::dump(&patterns, json),
+        Ok(Arguments { question: Question::Record { act } }) => inspect::record(act),
+        Ok(Arguments { question: Question::Replay { file, until, json, all } }) => {
+            inspect::replay_file(&file, until, json, all)
         }
         Err(error) => {
             let status = if error.use_stderr() { WRONG_USE } else { 0 };

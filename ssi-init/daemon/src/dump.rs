@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ssi_manager::core::kinds::KindRuntime;
 use ssi_manager::core::system::{Clock, Moment};
 use ssi_manager::core::unit::Unit;
@@ -170,7 +170,12 @@ impl UnitShown {
                 Clock::Monotonic => now.monotonic,
                 Clock::Realtime => now.realtime,
             };
-            DeadlineShown { what: format!("{which:?}").to_lowercase(), clock, at, time_left: at.saturating_sub(so_late) }
+            DeadlineShown {
+                what: format!("{which:?}").to_lowercase(),
+                clock,
+                at,
+                time_left: at.saturating_sub(so_late),
+            }
         };
         let times = &runtime.times;
         let times = [
@@ -210,7 +215,17 @@ impl UnitShown {
             files: unit.fragment.iter().chain(&unit.dropins).map(|path| path.display().to_string()).collect(),
             times: times.into_iter().filter(|(_, at)| at.is_set()).collect(),
             invocation: (runtime.invocation != 0).then(|| format!("{:032x}", runtime.invocation)),
-            runtime: serde_json::to_value(runtime).unwrap_or_default(),
+            runtime: json!({
+                "kind": runtime.kind,
+                "conditions_hold": runtime.conditions_hold,
+                "assertions_hold": runtime.assertions_hold,
+                "starts": runtime.starts,
+                "start_limit_hit": runtime.start_limit_hit,
+                "transient": runtime.transient,
+                "needs_reload": runtime.needs_reload,
+                "markers": runtime.markers,
+                "held_by": runtime.held_by,
+            }),
             edges,
         }
     }
@@ -247,7 +262,13 @@ impl fmt::Display for Snapshot {
         }
         let since = self.at.monotonic.saturating_sub(self.started.monotonic);
         writeln!(f, "state: {}, {} after user space began", self.state, span(since))?;
-        writeln!(f, "units: {}; jobs: {}; kept descriptors: {}", self.units.len(), self.jobs.len(), manager.descriptors.len())?;
+        writeln!(
+            f,
+            "units: {}; jobs: {}; kept descriptors: {}",
+            self.units.len(),
+            self.jobs.len(),
+            manager.descriptors.len()
+        )?;
         for job in &self.jobs {
             write!(f, "job {}: {} {}, {}", job.id, job.kind, job.unit, job.state)?;
             if let Some(left) = job.time_left {
@@ -301,11 +322,9 @@ impl UnitShown {
 
 /// All that goes on with a unit's type and is not nothing, one thing a line.
 fn leaves(value: &Value, name: &str, text: &mut String) {
-    /// Told before, in words.
-    const TOLD: [&str; 3] = ["times", "invocation", "cgroup"];
     match value {
         Value::Object(fields) => {
-            for (field, value) in fields.iter().filter(|(field, _)| !name.is_empty() || !TOLD.contains(&field.as_str())) {
+            for (field, value) in fields {
                 let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
                 leaves(value, &name, text);
             }

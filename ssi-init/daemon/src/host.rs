@@ -2,13 +2,14 @@
 //! What clients ask of the manager as a whole: to read its files again, to end the machine, what it is.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Instant;
 
 use std::collections::BTreeMap;
 
-use ssi_bus::{BootTimes, End, Facts, Setting, UnitFiles};
+use ssi_bus::{BootTimes, End, Facts, Inspection, Setting, UnitFiles};
+use ssi_init_manager::dump::{Around, Snapshot};
+use ssi_init_manager::record::own_build;
 use ssi_keep::link::How;
 use ssi_manager::core::Core;
 use ssi_manager::core::commands::{CommandError, errors};
@@ -20,6 +21,7 @@ use crate::boot::generators;
 use crate::endings::Asked;
 use crate::machine::{Inner, now};
 use crate::memory::Whole;
+use crate::recording::{self, Recording};
 use crate::startup::Settings;
 
 /// Whose interface is spoken: programs read a systemd's version from the digits at the begin.
@@ -37,10 +39,19 @@ pub(crate) struct Host {
     asked: Option<Asked>,
     end: Option<How>,
     exit_status: u8,
+    /// How many managers there were since the boot before this one.
+    starts: u32,
+    recording: Option<Recording>,
 }
 
 impl Host {
-    pub(crate) fn new(inner: Rc<RefCell<Inner>>, settings: Settings, whole: Whole) -> Self {
+    pub(crate) fn new(
+        inner: Rc<RefCell<Inner>>,
+        settings: Settings,
+        whole: Whole,
+        starts: u32,
+        recording: Option<Recording>,
+    ) -> Self {
         Self {
             inner,
             settings,
@@ -50,6 +61,8 @@ impl Host {
             asked: None,
             end: None,
             exit_status: 0,
+            starts,
+            recording,
         }
     }
 
@@ -122,33 +135,27 @@ impl Host {
         self.loaded.units_load_finish = now();
     }
 
-    /// The state of all units and jobs, for people who look for a mistake.
-    pub(crate) fn describe(&self, core: &Core, patterns: &[String]) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-        let _ = writeln!(
-            text,
-            "state: {}; {} jobs, {} running",
-            core.system_state(),
-            core.queue.len(),
-            core.queue.running()
-        );
-        for job in core.queue.jobs() {
-            let _ = writeln!(text, "job {}: {} {}", job.id, job.kind, core.unit(job.unit).name);
+    /// The state of all units and jobs, for those who look for a mistake.
+    pub(crate) fn snapshot(&self, core: &Core, patterns: &[String]) -> Snapshot {
+        let around = Around {
+            program: format!("ssi-init {}", env!("CARGO_PKG_VERSION")),
+            build: own_build(),
+            restarts: self.starts,
+            descriptors: self.inner.borrow().kept.keys().map(|key| key.0.clone()).collect(),
+            recording: self.recording.as_ref().map(|recording| recording.tape.standing()),
+        };
+        Snapshot::new(core, around, patterns)
+    }
+
+    /// Lets go of a recording that ended, and says so.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub(crate) fn tend_recording(&mut self) -> anyhow::Result<()> {
+        match &mut self.recording {
+            Some(recording) => recording.tend(&mut self.inner.borrow_mut()),
+            None => Ok(()),
         }
-        for unit in core.table.iter() {
-            let matches = |pattern: &String| ssi_unit::condition::matches_pattern(pattern, unit.name.as_str());
-            if !patterns.is_empty() && !patterns.iter().any(matches) {
-                continue;
-            }
-            let load = unit.load.map_or("not read", ssi_unit::load::LoadState::as_str);
-            let _ = writeln!(text, "unit {}: {load} {} {}", unit.name, unit.active().word(), unit.sub_state());
-            for (kind, edge) in core.graph.all_edges(unit.id) {
-                let _ = writeln!(text, "  {kind} {}", core.unit(edge.to).name);
-            }
-            let _ = writeln!(text, "  {:?}", unit.runtime);
-        }
-        text
     }
 
     /// When what happened.
@@ -310,7 +317,32 @@ impl ssi_bus::Host for Host {
     }
 
     fn dump(&self, core: &Core, patterns: &[String]) -> String {
-        self.describe(core, patterns)
+        self.snapshot(core, patterns).to_string()
+    }
+
+    fn inspect(&mut self, core: &mut Core, what: Inspection) -> Result<String, CommandError> {
+        let failed = |error: serde_json::Error| CommandError::new(errors::FAILED, format!("writing JSON: {error}"));
+        match what {
+            Inspection::State => return self.snapshot(core, &[]).json().map_err(failed),
+            Inspection::Record { file, limit } => {
+                if self.recording.as_ref().is_some_and(|recording| recording.tape.standing().recording) {
+                    return Err(CommandError::new(
+                        errors::FAILED,
+                        "a recording goes on; `ssi-init record stop` ends it",
+                    ));
+                }
+                recording::prepare(&mut self.inner.borrow_mut(), &file, limit)?;
+                self.asked = Some(Asked::Reexecute);
+                return Ok(String::new());
+            }
+            Inspection::StopRecording => match &self.recording {
+                Some(recording) => recording.tape.end(recording::ON_REQUEST),
+                None => return Err(CommandError::new(errors::FAILED, "there is no recording")),
+            },
+            Inspection::Recording => {}
+        }
+        let told = self.recording.as_ref().map(|recording| recording.told());
+        serde_json::to_string(&told).map_err(failed)
     }
 }
 

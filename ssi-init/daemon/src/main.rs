@@ -16,19 +16,22 @@
 //! | `kept.rs`, `memory.rs` | what outlives this process |
 //! | `host.rs`, `endings.rs` | what clients and signals ask of the manager as a whole |
 //! | `journal.rs` | lines of the log |
+//! | `recording.rs` | a recording of this manager, [`ssi_init_manager::record`] |
 //!
-//! The same program answers people: `ssi-init verify`, `ssi-init dump` ([`ask`]).
+//! The same program answers people: `ssi-init verify`, `dump`, `record`, `replay` ([`ask`], [`inspect`]).
 
 mod ask;
 mod boot;
 mod endings;
 mod host;
+mod inspect;
 mod journal;
 mod kept;
 mod machine;
 mod memory;
 mod poller;
 mod readable;
+mod recording;
 mod run;
 mod startup;
 mod takeover;
@@ -60,6 +63,7 @@ use crate::kept::Kept;
 use crate::machine::{Inner, Kernel, Machine, now};
 use crate::memory::{Memory, Remembered, Whole};
 use crate::poller::{Poller, Source};
+use crate::recording::Recording;
 use crate::run::{Manager, Over};
 use crate::startup::Settings;
 
@@ -230,9 +234,11 @@ fn begin(link: Link, handover: &mut Handover) -> Result<Manager> {
     inner.borrow_mut().listen_for_notifications(NOTIFY)?;
     let private = inner.borrow_mut().listener(PRIVATE_BUS)?;
     let mut bus = Bus::new(private, ssi_bus::Options::default()).context("serving systemctl")?;
-    let core = settings.core(Box::new(Machine(Rc::clone(&inner))));
+    let recording =
+        Recording::go_on(&mut inner.borrow_mut(), remembered.recording.clone(), &settings, greeting.starts)?;
+    let core = settings.core(Box::new(Machine(Rc::clone(&inner))), recording.as_ref().map(|recording| &recording.tape));
     bus.subscribe_again(whole.subscribers.iter().cloned());
-    let host = Host::new(Rc::clone(&inner), settings, whole.clone());
+    let host = Host::new(Rc::clone(&inner), settings, whole.clone(), greeting.starts, recording);
     let mut manager = Manager { core, inner, bus, whole, host, over: None };
     manager.core.started = manager.whole.started;
     manager.core.finished_starting = manager.whole.finished.is_some();

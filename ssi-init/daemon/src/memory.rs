@@ -7,6 +7,7 @@
 //! | `jobs` | [`QueueSnapshot`] |
 //! | `manager` | [`Whole`] |
 //! | `intent/N` | [`Intent`], of a process that is about to be made |
+//! | `recording` | [`Recorded`], while what happens is recorded |
 //! | `exits` | which exits are in what is written, by [`ssi_keep::exits`] |
 //!
 //! # A turn is one batch
@@ -41,6 +42,7 @@ const UNIT: &str = "unit/";
 const INTENT: &str = "intent/";
 const JOBS: &str = "jobs";
 const WHOLE: &str = "manager";
+const RECORDING: &str = "recording";
 
 /// What is known of the system as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,14 @@ pub(crate) struct Whole {
     pub(crate) subscribers: BTreeSet<String>,
 }
 
+/// A recording that is to go on with the next manager. Its descriptor is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) file: String,
+    /// Most bytes in it.
+    pub(crate) limit: u64,
+}
+
 /// All that was written.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
@@ -63,6 +73,7 @@ pub(crate) struct Remembered {
     pub(crate) jobs: QueueSnapshot,
     /// Processes that were about to be made, and perhaps were.
     pub(crate) intents: Vec<Intent>,
+    pub(crate) recording: Option<Recorded>,
     /// What could not be read.
     pub(crate) lost: Vec<String>,
 }
@@ -143,6 +154,7 @@ impl Memory {
         }
         found.jobs = self.value(JOBS, &mut found.lost)?.unwrap_or_default();
         found.whole = self.value(WHOLE, &mut found.lost)?;
+        found.recording = self.value(RECORDING, &mut found.lost)?;
         Ok(found)
     }
 
@@ -157,6 +169,15 @@ impl Memory {
                 Ok(None)
             }
         }
+    }
+
+    /// Puts down that a recording goes on, or that none does any more. Not yet committed.
+    pub(crate) fn put_recording(&mut self, recorded: Option<&Recorded>) -> Result<()> {
+        match recorded {
+            Some(recorded) => self.log.put(RECORDING, &postcard::to_stdvec(recorded)?)?,
+            None => self.log.remove(RECORDING)?,
+        }
+        Ok(())
     }
 
     /// Puts down all that changed since the last time. Not yet committed.

@@ -141,12 +141,7 @@ impl Tape {
     /// How it stands.
     pub fn standing(&self) -> Standing {
         let reel = self.0.borrow();
-        Standing {
-            recording: reel.ended.is_none(),
-            bytes: reel.bytes,
-            limit: reel.limit,
-            ended: reel.ended.clone(),
-        }
+        Standing { recording: reel.ended.is_none(), bytes: reel.bytes, limit: reel.limit, ended: reel.ended.clone() }
     }
 
     /// Ends it.

@@ -70,7 +70,6 @@ impl std::fmt::Display for Difference {
 }
 
 /// How it went.
-#[derive(Debug)]
 pub struct Outcome {
     /// Steps that were done again.
     pub steps: usize,
@@ -105,7 +104,6 @@ pub fn read(from: impl BufRead) -> Result<Vec<Line<'static>>, ReplayError> {
             Err(error) if error.is_eof() => bad = Some((line, error)),
             Err(error) => return Err(ReplayError::NotUnderstood { line, error }),
         }
-        bad = bad.take();
     }
     match lines.first() {
         Some(Line::Begin(_)) => Ok(lines),
@@ -117,20 +115,10 @@ pub fn read(from: impl BufRead) -> Result<Vec<Line<'static>>, ReplayError> {
 ///
 /// # Errors
 /// When it is no recording.
-pub fn replay(
-    lines: Vec<Line<'static>>,
-    until: usize,
-    mut each: impl FnMut(Happened),
-) -> Result<Outcome, ReplayError> {
+pub fn replay(lines: Vec<Line<'static>>, until: usize, mut each: impl FnMut(Happened)) -> Result<Outcome, ReplayError> {
     let player = Player::new(lines);
-    let mut outcome = Outcome {
-        steps: 0,
-        difference: None,
-        ended: None,
-        notes: Vec::new(),
-        core: None,
-        about: About::default(),
-    };
+    let mut outcome =
+        Outcome { steps: 0, difference: None, ended: None, notes: Vec::new(), core: None, about: About::default() };
     while let Some(about) = player.next_part() {
         let mut core = core_of(&about, &player);
         let mut story = story::Story::default();

@@ -253,7 +253,7 @@ impl Manager {
             Asked::Reexecute => self.over = Some(Over::Reexecute),
             Asked::Bus => self.bus.connect_system_bus(),
             Asked::Dump => {
-                for line in self.host.describe(&self.core, &[]).lines() {
+                for line in self.host.snapshot(&self.core, &[]).to_string().lines() {
                     self.core.sys.log(Priority::Info, None, line);
                 }
             }
@@ -272,6 +272,7 @@ impl Manager {
             }
         }
         self.note_boot();
+        self.host.tend_recording()?;
         if outgoing.iter().any(|one| matches!(one, Outgoing::UnitNew(_) | Outgoing::UnitRemoved { .. })) {
             self.bus.names_wanted(bus_names(&self.core));
         }

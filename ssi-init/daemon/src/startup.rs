@@ -8,11 +8,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use rustix::process::{Resource as KernelResource, Rlimit, getrlimit, setrlimit};
+use ssi_init_manager::record::{RecordedFiles, Tape, recorder};
 use ssi_manager::core::system::{Priority, System};
-use ssi_manager::core::{Core, FileLoads};
+use ssi_manager::core::{Core, FileLoads, Loads};
 use ssi_unit::condition::{ThisMachine, Virtualization, virtualization};
 use ssi_unit::config::exec::{Resource, ResourceLimit};
-use ssi_unit::files::RootFiles;
+use ssi_unit::files::{Files, RootFiles};
 use ssi_unit::implicit::Surroundings;
 use ssi_unit::load::{Loader, SearchPath};
 use ssi_unit::settings::manager::SystemConf;
@@ -81,10 +82,24 @@ impl Settings {
     }
 
     /// A core without units that reads the system's unit files.
-    pub(crate) fn core(&self, sys: Box<dyn System>) -> Core {
-        let loader =
-            Loader::new(RootFiles::system(), SearchPath::system(), self.host.clone(), self.conf.defaults.clone());
-        Core::new(sys, Box::new(FileLoads(loader)), self.surroundings.clone())
+    ///
+    /// With a tape, all that goes in and comes out is recorded there.
+    pub(crate) fn core(&self, sys: Box<dyn System>, tape: Option<&Tape>) -> Core {
+        let (sys, loads) = match tape {
+            Some(tape) => {
+                let files = RecordedFiles::new(RootFiles::system(), tape.clone());
+                // Read for the recording's sake: it has to hold what the defaults came from.
+                SystemConf::load(&files);
+                (recorder(sys, tape.clone()), self.loads(files))
+            }
+            None => (sys, self.loads(RootFiles::system())),
+        };
+        Core::new(sys, loads, self.surroundings.clone())
+    }
+
+    fn loads(&self, files: impl Files + 'static) -> Box<dyn Loads> {
+        let loader = Loader::new(files, SearchPath::system(), self.host.clone(), self.conf.defaults.clone());
+        Box::new(FileLoads(loader))
     }
 
     /// What to boot into: the command line's word for it, else the default.

@@ -141,8 +141,8 @@ fn told(device: &udev::Device, action: &str) -> Option<DeviceChange> {
     Some(change(action, syspath, devnode, &property))
 }
 
-/// What a device's properties say (systemd.device(5), "The udev Database").
-fn change(
+/// What a device's properties say (systemd.device(5), "The udev Database"); `property` gives each by its name.
+pub fn change(
     action: &str,
     syspath: &str,
     devnode: Option<&str>,

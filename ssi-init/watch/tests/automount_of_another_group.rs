@@ -43,9 +43,9 @@ fn it_is_let_through_and_asked_from_then_on() {
         drop(first);
         let mut looker = look(dir.path());
         std::thread::sleep(std::time::Duration::from_millis(50));
-        let before = rustix::process::getpgrp();
+        let before = nix::unistd::getpgrp();
         let changed = rustix::process::setpgid(None, None);
-        let is_other = changed.is_ok() && rustix::process::getpgrp() != before;
+        let is_other = changed.is_ok() && nix::unistd::getpgrp() != before;
         let mut second = Autofs::new(Path::new(TABLE)).unwrap();
         let gave_up = is_other.then(|| second.adopt(&name, dir.path(), &key, kept.try_clone().unwrap(), None));
         looker.kill().unwrap();

@@ -5,24 +5,22 @@ use ssi_unit::config::sandbox::{CAPABILITIES, NamespaceKind, SecureBit};
 
 use crate::properties::sandbox::namespace_bit;
 
-/// `LogLevelMax=`, `SyslogLevel=` by their numbers: syslog(3).
-pub(super) const LOG_LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
-/// `SyslogFacility=`, by their numbers shifted right by 3: syslog(3).
-pub(super) const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "12", "13",
-    "14", "15", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
-/// `CPUSchedulingPolicy=`: sched(7); there is no 4.
-pub(super) const CPU_POLICIES: [&str; 6] = ["other", "fifo", "rr", "batch", "", "idle"];
+/// `CPUSchedulingPolicy=`: sched(7).
+pub(super) const CPU_POLICIES: &[(i64, &str)] = &[(0, "other"), (1, "fifo"), (2, "rr"), (3, "batch"), (5, "idle")];
 /// `IOSchedulingClass=`: ioprio_set(2).
-pub(super) const IO_CLASSES: [&str; 4] = ["none", "realtime", "best-effort", "idle"];
-/// `NUMAPolicy=`: set_mempolicy(2).
-pub(super) const NUMA_POLICIES: [&str; 5] = ["default", "preferred", "bind", "interleave", "local"];
+pub(super) const IO_CLASSES: &[(i64, &str)] = &[(0, "none"), (1, "realtime"), (2, "best-effort"), (3, "idle")];
+/// `NUMAPolicy=`: set_mempolicy(2); -1 is none.
+pub(super) const NUMA_POLICIES: &[(i64, &str)] =
+    &[(-1, ""), (0, "default"), (1, "preferred"), (2, "bind"), (3, "interleave"), (4, "local")];
+/// `SocketProtocol=`: `IPPROTO_SCTP`, `IPPROTO_UDPLITE`.
+pub(super) const SOCKET_PROTOCOLS: &[(i64, &str)] = &[(132, "sctp"), (136, "udplite")];
+/// `MountFlags=`: `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` of mount(2).
+pub(super) const PROPAGATIONS: &[(i64, &str)] =
+    &[(0, ""), (1 << 18, "private"), (1 << 19, "slave"), (1 << 20, "shared")];
 
 /// The word for a number.
-pub(super) fn choice(words: &[&str], number: i64) -> Option<String> {
-    let word = words.get(usize::try_from(number).ok()?)?;
-    (!word.is_empty()).then(|| (*word).to_owned())
+pub(super) fn choice(words: &[(i64, &str)], number: i64) -> Option<String> {
+    words.iter().find(|(known, _)| *known == number).map(|(_, word)| (*word).to_owned())
 }
 
 /// The numbers of the bits that are set, bytes with the lowest bits first.
@@ -31,15 +29,18 @@ pub(super) fn places(bytes: &[u8]) -> String {
     set.map(|place| place.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// Capabilities by name.
+/// Capabilities by name; all that there are, in words that stand for those still to come, too.
 pub(super) fn capabilities(bits: u64) -> String {
-    let had = CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0);
-    had.map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+    let had: Vec<&str> =
+        CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| *name).collect();
+    if had.len() == CAPABILITIES.len() { "~".to_owned() } else { had.join(" ") }
 }
 
 /// Kinds of namespaces; all of them is no restriction.
 pub(super) fn namespaces(bits: u64) -> String {
-    if bits == u64::MAX {
+    let all = NamespaceKind::ALL.iter().map(|kind| namespace_bit(*kind)).sum::<u64>();
+    // Who does not know that there are namespaces of clocks leaves them out of all.
+    if bits | namespace_bit(NamespaceKind::Time) | !all == u64::MAX {
         return "no".to_owned();
     }
     let kinds = NamespaceKind::ALL.iter().filter(|kind| bits & namespace_bit(**kind) != 0);
@@ -47,17 +48,29 @@ pub(super) fn namespaces(bits: u64) -> String {
     if words.is_empty() { "yes".to_owned() } else { words.join(" ") }
 }
 
-/// Bits of securebits: capabilities(7).
-pub(super) fn secure_bits(bits: i64) -> String {
+/// Bits of securebits: capabilities(7). `None`: there is one that has no name.
+pub(super) fn secure_bits(bits: i64) -> Option<String> {
     use SecureBit::*;
-    let all = [
-        (0x01, Noroot),
-        (0x02, NorootLocked),
-        (0x04, NoSetuidFixup),
-        (0x08, NoSetuidFixupLocked),
-        (0x10, KeepCaps),
-        (0x20, KeepCapsLocked),
-    ];
-    let set = all.iter().filter(|(bit, _)| bits & bit != 0);
-    set.map(|(_, word)| word.as_str()).collect::<Vec<_>>().join(" ")
+    let all = [Noroot, NorootLocked, NoSetuidFixup, NoSetuidFixupLocked, KeepCaps, KeepCapsLocked];
+    let named = all.iter().fold(0, |named, bit| named | i64::from(bit.bit()));
+    let set = all.iter().filter(|bit| bits & i64::from(bit.bit()) != 0);
+    (bits & !named == 0).then(|| set.map(|bit| bit.as_str()).collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_words() {
+        assert_eq!(places(&[0b101, 1]), "0 2 8");
+        assert_eq!((capabilities(0).as_str(), capabilities(u64::MAX).as_str()), ("", "~"));
+        assert_eq!(capabilities(1 | 1 << 21), "cap_chown cap_sys_admin");
+        assert_eq!((namespaces(0).as_str(), namespaces(u64::MAX).as_str()), ("yes", "no"));
+        assert_eq!(namespaces(0x7e02_0000), "no");
+        assert_eq!(namespaces(0x0002_0000), "mnt");
+        assert_eq!(secure_bits(0x11).unwrap(), "keep-caps noroot".split(' ').rev().collect::<Vec<_>>().join(" "));
+        assert_eq!((secure_bits(0).as_deref(), secure_bits(0x40)), (Some(""), None));
+        assert_eq!((choice(CPU_POLICIES, 5).as_deref(), choice(CPU_POLICIES, 4)), (Some("idle"), None));
+    }
 }

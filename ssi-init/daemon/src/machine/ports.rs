@@ -73,6 +73,16 @@ impl Inner {
     }
 
     pub(super) fn accept(&mut self, port: &FdKey, key: &FdKey) -> Result<Peer> {
+        // An earlier manager took it, and ended before it was written down whose it is.
+        if let Some(taken) = self.kept.get(key) {
+            match ports::peer(taken) {
+                Ok(peer) => return Ok(peer),
+                Err(error) => {
+                    self.log(Priority::Debug, None, &format!("a connection that was waiting is gone: {error}"));
+                    self.let_go(key);
+                }
+            }
+        }
         let listening = self.kept.get(port).ok_or_else(|| not_open("taking a connection from", port))?;
         let (fd, peer) = ports::accept(listening)?;
         // The service it is for reads and writes as from a terminal or a file; one that wants it otherwise says so

@@ -9,9 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ssi_manager::core::entry::Entry;
 use ssi_manager::core::exec::Start;
-use ssi_manager::core::system::{
-    Except, FdKey, Feature, Moment, Peer, Pid, Priority, Result, System, SystemError,
-};
+use ssi_manager::core::system::{Except, FdKey, Feature, Moment, Peer, Pid, Priority, Result, System, SystemError};
 use ssi_unit::condition::{Condition, ConditionKind, Evaluation, Outcome};
 use ssi_unit::config::path::PathWatch;
 use ssi_unit::config::{CgroupConfig, SocketConfig, UnitConfig};
@@ -107,6 +105,9 @@ impl Call {
     /// Whether the machine is another one after it, so that people want to hear of it.
     pub fn is_act(&self) -> bool {
         use Call::*;
+        if matches!(self, Close(keys) if keys.is_empty()) {
+            return false;
+        }
         !matches!(
             self,
             Supports(_)
@@ -157,9 +158,7 @@ impl Zone {
 
     fn zone(&self) -> TimeZone {
         let named = self.name.as_deref().and_then(|name| TimeZone::get(name).ok());
-        named.unwrap_or_else(|| {
-            Offset::from_seconds(self.seconds).map_or(TimeZone::UTC, TimeZone::fixed)
-        })
+        named.unwrap_or_else(|| Offset::from_seconds(self.seconds).map_or(TimeZone::UTC, TimeZone::fixed))
     }
 }
 
@@ -177,7 +176,7 @@ none! {
     (): ();
     bool: false;
     u64: 0;
-    u128: 0;
+    String: String::new();
     Option<u64>: None;
     Option<String>: None;
     Vec<Pid>: Vec::new();
@@ -225,7 +224,9 @@ impl<D: Deck> System for Tapped<D> {
     }
 
     fn random(&mut self) -> u128 {
-        self.0.ask(|| Call::Random, |sys| sys.random())
+        // As text: what reads JSON takes numbers of this size for something else.
+        let digits = self.0.ask(|| Call::Random, |sys| format!("{:032x}", sys.random()));
+        u128::from_str_radix(&digits, 16).unwrap_or(0)
     }
 
     fn fixed_number(&self, unit: &UnitName) -> u64 {

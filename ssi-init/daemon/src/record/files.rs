@@ -10,6 +10,9 @@ use ssi_unit::files::{DirEntry, FileFacts, FileKind, Files};
 
 use super::{Tape, redaction};
 
+/// `errno(3)`: no such file or directory.
+pub(crate) const ENOENT: i32 = 2;
+
 /// A question of the loader.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FileAsk {
@@ -90,7 +93,11 @@ impl FileAnswer {
     fn of<T>(result: &io::Result<T>, good: impl FnOnce(&T) -> Self) -> Self {
         match result {
             Ok(value) => good(value),
-            Err(error) => FileAnswer::Error { errno: error.raw_os_error().unwrap_or(0), said: error.to_string() },
+            Err(error) => {
+                // Trees in memory have no numbers; that something is not there is what counts.
+                let missing = if error.kind() == io::ErrorKind::NotFound { ENOENT } else { 0 };
+                FileAnswer::Error { errno: error.raw_os_error().unwrap_or(missing), said: error.to_string() }
+            }
         }
     }
 }

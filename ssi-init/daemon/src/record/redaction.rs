@@ -101,7 +101,8 @@ fn physical(text: &[u8]) -> Vec<&[u8]> {
         let (line, ends) = rest.split_at(rest.iter().position(is_end).unwrap_or(rest.len()));
         lines.push(line);
         let mut run = 0;
-        while ends.get(run).is_some_and(|byte| is_end(byte) && !ends[..run].contains(byte) && !ends[..run].contains(&0)) {
+        while ends.get(run).is_some_and(|byte| is_end(byte) && !ends[..run].contains(byte) && !ends[..run].contains(&0))
+        {
             run += 1;
         }
         rest = &ends[run..];

@@ -15,7 +15,7 @@ use ssi_unit::name::UnitName;
 use super::Difference;
 use super::story::Said;
 use crate::record::call::{Answer, Call, Deck, Tapped};
-use crate::record::files::{FileAnswer, FileAsk};
+use crate::record::files::{ENOENT, FileAnswer, FileAsk};
 use crate::record::{About, Line};
 
 /// How many notes are kept.
@@ -107,7 +107,7 @@ impl Play {
         if !self.over {
             self.note(format!("{ask:?} is read, which was not when it was recorded"));
         }
-        FileAnswer::Error { errno: 2, said: "it is not in the recording".to_owned() }
+        FileAnswer::Error { errno: ENOENT, said: "it is not in the recording".to_owned() }
     }
 }
 
@@ -259,10 +259,9 @@ fn odd<T>() -> io::Result<T> {
 impl Files for PlayedFiles {
     fn list(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
         match self.ask(FileAsk::List(directory.to_owned()))? {
-            FileAnswer::Names(names) => Ok(names
-                .into_iter()
-                .map(|(name, kind)| DirEntry { name: name.into(), kind: kind.into() })
-                .collect()),
+            FileAnswer::Names(names) => {
+                Ok(names.into_iter().map(|(name, kind)| DirEntry { name: name.into(), kind: kind.into() }).collect())
+            }
             _ => odd(),
         }
     }

@@ -82,7 +82,8 @@ pub struct Happened {
 
 impl Happened {
     pub(super) fn begin(step: usize, about: &About) -> Self {
-        let entry = format!("a manager begins: ssi-init {}, build {}, {} before it", about.version, about.build, about.starts);
+        let entry =
+            format!("a manager begins: ssi-init {}, build {}, {} before it", about.version, about.build, about.starts);
         Self { step, at: about.at, entry, acts: Vec::new(), changes: Vec::new(), log: Vec::new() }
     }
 
@@ -201,7 +202,9 @@ fn event_words(event: &Event) -> String {
         Event::Exited { pid, exit } => match exit {
             Exit::Code(code) => format!("process {pid} ended with status {code}"),
             Exit::Signal(signal) => format!("signal {signal} ended process {pid}"),
-            Exit::Dumped(signal) => format!("signal {signal} ended process {pid}, and its memory was written to a file"),
+            Exit::Dumped(signal) => {
+                format!("signal {signal} ended process {pid}, and its memory was written to a file")
+            }
         },
         Event::Executed { pid } => format!("process {pid} runs its program"),
         Event::GroupEmpty(group) => format!("the control group {group} is empty"),
@@ -220,7 +223,9 @@ fn event_words(event: &Event) -> String {
         Event::Mounts(table) => format!("the table of mounts has {} lines", table.len()),
         Event::Swaps(table) => format!("the table of swap areas has {} lines", table.len()),
         Event::Device(change) => format!("udev tells of {}", change.syspath),
-        Event::BusName { name, owned, .. } => format!("{name} on the bus has {} owner", if *owned { "an" } else { "no" }),
+        Event::BusName { name, owned, .. } => {
+            format!("{name} on the bus has {} owner", if *owned { "an" } else { "no" })
+        }
         Event::Tick => "time passed".to_owned(),
     }
 }

@@ -148,7 +148,7 @@ fn send(socket: impl AsFd, fd: &OwnedFd) -> Result<(), Errno> {
 /// A tree cut loose, ready for its place.
 struct Prepared {
     entry: Entry,
-    tree: Option<OwnedFd>,
+    tree: Option<Tree>,
 }
 
 fn set_up_mounts(plan: &ExecPlan, credentials: Option<&str>) -> Result<(), Failure> {
@@ -214,8 +214,21 @@ fn set_up_mounts(plan: &ExecPlan, credentials: Option<&str>) -> Result<(), Failu
         .at(step, || "the mounts' propagation".into())
 }
 
+/// A mount that is not yet anywhere, and those that belong below it. These follow when it has its place: before Linux 6.15
+/// nothing can be mounted on what is nowhere.
+struct Tree {
+    top: OwnedFd,
+    below: Vec<(&'static str, OwnedFd)>,
+}
+
+impl From<OwnedFd> for Tree {
+    fn from(top: OwnedFd) -> Self {
+        Self { top, below: Vec::new() }
+    }
+}
+
 /// Opens what an entry brings along. `None` when it may be missing and is.
-fn cut_loose(entry: &Entry, root: Option<&str>) -> Result<Option<Option<OwnedFd>>, Errno> {
+fn cut_loose(entry: &Entry, root: Option<&str>) -> Result<Option<Option<Tree>>, Errno> {
     let tree = match &entry.put {
         Put::Bind { source, recursive } => {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -224,7 +237,7 @@ fn cut_loose(entry: &Entry, root: Option<&str>) -> Result<Option<Option<OwnedFd>
             }
             match rustix::mount::open_tree(CWD, source, flags) {
                 Err(Errno::NOENT) if entry.missing_ok => return Ok(None),
-                done => Some(done?),
+                done => Some(done?.into()),
             }
         }
         Put::Devices => Some(small_dev()?),
@@ -234,7 +247,7 @@ fn cut_loose(entry: &Entry, root: Option<&str>) -> Result<Option<Option<OwnedFd>
             match rustix::fs::lstat(&inside) {
                 Err(Errno::NOENT | Errno::NOTDIR) if entry.missing_ok => return Ok(None),
                 Err(errno) => return Err(errno),
-                Ok(stat) => Some(closed_node(FileType::from_raw_mode(stat.st_mode))?),
+                Ok(stat) => Some(closed_node(FileType::from_raw_mode(stat.st_mode))?.into()),
             }
         }
         _ => None,
@@ -243,13 +256,13 @@ fn cut_loose(entry: &Entry, root: Option<&str>) -> Result<Option<Option<OwnedFd>
 }
 
 /// Where an entry's path leads, made when it is for something new. `None` when it may be missing and is.
-fn resolve(entry: &Entry, tree: Option<&OwnedFd>) -> Result<Option<PathBuf>, Errno> {
+fn resolve(entry: &Entry, tree: Option<&Tree>) -> Result<Option<PathBuf>, Errno> {
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     match std::fs::canonicalize(&entry.path).map_err(errno) {
         Ok(path) => Ok(Some(path)),
         Err(Errno::NOENT) => {
             match (&entry.put, tree) {
-                (Put::Bind { .. }, Some(tree)) => make_place(tree, &entry.path)?,
+                (Put::Bind { .. }, Some(tree)) => make_place(&tree.top, &entry.path)?,
                 (Put::Empty(_), _) if !entry.missing_ok => std::fs::create_dir_all(&entry.path).map_err(errno)?,
                 _ if entry.missing_ok => return Ok(None),
                 _ => return Err(Errno::NOENT),
@@ -261,7 +274,7 @@ fn resolve(entry: &Entry, tree: Option<&OwnedFd>) -> Result<Option<PathBuf>, Err
     }
 }
 
-fn put(entry: &Entry, tree: Option<OwnedFd>) -> Result<(), Errno> {
+fn put(entry: &Entry, tree: Option<Tree>) -> Result<(), Errno> {
     let path = &entry.path;
     // What is wholly replaced is let go, so that it cannot come to light again. Where it is no mount, or a container
     // must keep it, it is covered.
@@ -280,17 +293,20 @@ fn put(entry: &Entry, tree: Option<OwnedFd>) -> Result<(), Errno> {
             }
             attach(&rustix::mount::open_tree(CWD, path, flags)?, path)
         }
-        (Put::Devices, Some(tree)) => replace(&tree),
-        (Put::Bind { .. }, Some(tree)) => match attach(&tree, path) {
+        (Put::Devices, Some(tree)) => {
+            replace(&tree.top)?;
+            tree.below.iter().try_for_each(|(name, below)| attach(below, &path.join(name)))
+        }
+        (Put::Bind { .. }, Some(tree)) => match attach(&tree.top, path) {
             // The place was there, and now lies below an empty file system that was put over it.
             Err(Errno::NOENT) => {
-                make_place(&tree, path)?;
-                attach(&tree, path)
+                make_place(&tree.top, path)?;
+                attach(&tree.top, path)
             }
             done => done,
         },
         (Put::Bind { .. } | Put::Devices, None) => Err(Errno::NOENT),
-        (Put::Closed, Some(tree)) => attach(&tree, path),
+        (Put::Closed, Some(tree)) => attach(&tree.top, path),
         (Put::Closed, None) => {
             let stat = rustix::fs::lstat(path)?;
             attach(&closed_node(FileType::from_raw_mode(stat.st_mode))?, path)
@@ -348,7 +364,8 @@ fn new_file_system(kind: &str, options: &str, more: MountAttrFlags) -> Result<Ow
 }
 
 /// A /dev with the nodes that every program may have, and the machine's terminals and shared memory.
-fn small_dev() -> Result<OwnedFd, Errno> {
+fn small_dev() -> Result<Tree, Errno> {
+    let mut below = Vec::new();
     let attributes = MountAttrFlags::MOUNT_ATTR_STRICTATIME | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let dev = new_file_system("tmpfs", "dev,mode=0755,size=4m,nr_inodes=64k", attributes)?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -366,7 +383,7 @@ fn small_dev() -> Result<OwnedFd, Errno> {
             Err(Errno::PERM) => {
                 rustix::fs::openat(&dev, name, OFlags::CREATE | OFlags::CLOEXEC, mode)?;
                 let node = rustix::mount::open_tree(CWD, &*from, clone)?;
-                rustix::mount::move_mount(&node, "", &dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+                below.push((name, node));
             }
             Err(errno) => return Err(errno),
         }
@@ -380,7 +397,7 @@ fn small_dev() -> Result<OwnedFd, Errno> {
             Err(Errno::NOENT) => continue,
             done => done?,
         };
-        rustix::mount::move_mount(&tree, "", &dev, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        below.push((name, tree));
     }
     for (target, name) in [
         ("pts/ptmx", "ptmx"),
@@ -395,7 +412,7 @@ fn small_dev() -> Result<OwnedFd, Errno> {
             rustix::fs::symlinkat(target, &dev, name)?;
         }
     }
-    Ok(dev)
+    Ok(Tree { top: dev, below })
 }
 
 /// Something of the same kind that nobody may open. A directory is an empty file system; for the rest there are

@@ -4,11 +4,14 @@
 //! ```text
 //!           start, and it is not so yet         it comes to be so
 //!   dead ───────────────────────────▶ waiting ────────────────────▶ running ──▶ start of the unit
-//!    │                                   ▲                             │ the unit is down, or up by itself
-//!    │                                   └──────── it is not so ───────┤
-//!    └──────────── it is so already ──────────────────────────────────▶│ it is so still: once more
+//!    │                                 ▲   │   the unit is up by itself  ▲ │
+//!    │                                 │   └─────────────────────────────┤ │ the unit is down
+//!    │                                 └────────── it is not so ─────────┼─┤
+//!    └──────────── it is so already, or the unit is up ─────────────────▶│ └ it is so still: once more
 //!   failed ◀── the unit was started too often, or a watch is not possible
 //! ```
+//!
+//! Nothing is watched while the unit is up: what the unit itself does there is no reason to start it again.
 //!
 //! What is a state (`PathExists=`, `PathExistsGlob=`, `DirectoryNotEmpty=`) is looked at whenever something may have
 //! changed; what is an event (`PathChanged=`, `PathModified=`) counts when the edge tells of it.
@@ -83,6 +86,10 @@ fn watches(core: &Core, id: UnitId) -> Vec<PathWatch> {
     core.unit(id).config.path().map(|config| config.watches.clone()).unwrap_or_default()
 }
 
+fn triggered(core: &Core, id: UnitId) -> Option<UnitId> {
+    core.triggered_units(id).into_iter().next()
+}
+
 fn is_up(state: PathState) -> bool {
     matches!(state, PathState::Waiting | PathState::Running)
 }
@@ -127,12 +134,11 @@ pub(super) fn start_limit_hit(core: &mut Core, id: UnitId) {
 
 /// A new manager takes it up. What is a state is looked at: it may have come while there was none.
 pub(super) fn resume(core: &mut Core, id: UnitId) {
+    let on_its_way = triggered(core, id).is_some_and(|unit| core.queue.job_of(unit).is_some());
     match path!(core, id).state {
         PathState::Waiting => enter_waiting(core, id),
-        PathState::Running => {
-            watch(core, id);
-        }
-        PathState::Dead | PathState::Failed => {}
+        PathState::Running if !on_its_way => enter_waiting(core, id),
+        PathState::Running | PathState::Dead | PathState::Failed => {}
     }
 }
 
@@ -143,9 +149,9 @@ pub(super) fn reloaded(core: &mut Core, id: UnitId) {
 
 // ---- what comes in -----------------------------------------------------------------------------------------------
 
-/// What it waits for has happened.
+/// What it waits for has happened. Where that was told before the watch ended, it comes too late.
 pub(super) fn changed(core: &mut Core, id: UnitId) {
-    if is_up(path!(core, id).state) {
+    if path!(core, id).state == PathState::Waiting {
         enter_running(core, id);
     }
 }
@@ -154,7 +160,8 @@ pub(super) fn changed(core: &mut Core, id: UnitId) {
 pub(super) fn triggered_changed(core: &mut Core, id: UnitId, other: UnitId) {
     let state = path!(core, id).state;
     let unit = core.unit(other);
-    if !unit.is_loaded() || !is_up(state) {
+    // Where its files are gone that shows when it is to be started.
+    if unit.load.is_none() || !is_up(state) {
         return;
     }
     if unit.runtime.start_limit_hit {
@@ -177,7 +184,7 @@ pub(super) fn deadline(_: &mut Core, _: UnitId, _: Deadline) {}
 // ---- states ------------------------------------------------------------------------------------------------------
 
 fn set_state(core: &mut Core, id: UnitId, state: PathState) {
-    if !is_up(state) {
+    if state != PathState::Waiting {
         let name = core.unit(id).name.clone();
         core.sys.unwatch_paths(&name);
     }
@@ -235,15 +242,21 @@ fn holds(core: &Core, id: UnitId) -> bool {
 }
 
 fn enter_waiting(core: &mut Core, id: UnitId) {
-    // Watched first and looked at then: nothing can come in between that is not noticed.
-    if !watch(core, id) {
+    if triggered(core, id).is_some_and(|unit| !core.unit(unit).active().is_inactive_or_failed()) {
+        set_state(core, id, PathState::Running);
         return;
     }
-    if holds(core, id) {
-        enter_running(core, id);
-    } else {
-        set_state(core, id, PathState::Waiting);
+    // Looked at once more when it is watched: nothing can come in between that is not noticed.
+    if !holds(core, id) {
+        if !watch(core, id) {
+            return;
+        }
+        if !holds(core, id) {
+            set_state(core, id, PathState::Waiting);
+            return;
+        }
     }
+    enter_running(core, id);
 }
 
 fn enter_running(core: &mut Core, id: UnitId) {
@@ -261,7 +274,7 @@ fn enter_running(core: &mut Core, id: UnitId) {
         enter_dead(core, id, PathResult::TriggerLimitHit);
         return;
     }
-    let Some(unit) = core.triggered_units(id).into_iter().next() else {
+    let Some(unit) = triggered(core, id) else {
         core.log(Priority::Error, id, "the unit it is to start is not there any more");
         enter_dead(core, id, PathResult::Resources);
         return;

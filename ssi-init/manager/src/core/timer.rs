@@ -62,6 +62,10 @@ pub struct TimerRuntime {
     pub result: TimerResult,
     /// When it last was time; of a time before the last start only the time of day is known, from its stamp.
     pub last_trigger: Moment,
+    /// From when on times of the calendar count as long as it never was time: its start, or, where the clock was set
+    /// back behind that, what it showed then. Microseconds of the day.
+    #[serde(default)]
+    pub since: u64,
     /// Those of `OnActiveSec=`, `OnBootSec=` and `OnStartupSec=` that were there and do not come again, by their place
     /// in the file.
     pub used: BTreeSet<usize>,
@@ -104,14 +108,19 @@ pub(super) fn start(core: &mut Core, id: UnitId) -> Reply {
     let config = std::rc::Rc::clone(&core.unit(id).config);
     let Some(timer) = config.timer() else { return Reply::Invalid };
     let stamp = if timer.persistent { last_by_stamp(core, id) } else { 0 };
+    let now = core.now().realtime;
+    // The boot does not come again with the timer's start.
+    let from_now =
+        |place: &usize| matches!(timer.triggers.get(*place), Some(TimerTrigger::After(TimerBase::Active, _)));
     let runtime = runtime(core, id);
     runtime.result = TimerResult::Success;
-    runtime.used.clear();
+    runtime.used.retain(|place| !from_now(place));
     runtime.last_trigger = Moment { realtime: stamp, monotonic: 0 };
+    runtime.since = now;
     if timer.wake_system {
         core.log(Priority::Notice, id, "WakeSystem= is not done: a machine that sleeps is not woken for it");
     }
-    enter_waiting(core, id, false);
+    enter_waiting(core, id);
     Reply::Underway
 }
 
@@ -152,18 +161,56 @@ pub(super) fn start_limit_hit(core: &mut Core, id: UnitId) {
     enter_dead(core, id, TimerResult::StartLimitHit);
 }
 
-/// A new manager takes it up. The clock may have been set while there was none.
+/// A new manager takes it up. The clock may have been set while there was none, and the end of the one before may have
+/// come between the note that it was time and that of the job.
 pub(super) fn resume(core: &mut Core, id: UnitId) {
-    if timer!(core, id).state == TimerState::Waiting {
-        enter_waiting(core, id, false);
+    match timer!(core, id).state {
+        TimerState::Waiting => enter_waiting(core, id),
+        TimerState::Running => match at_rest(core, id) {
+            Some(since) if since.monotonic < timer!(core, id).last_trigger.monotonic => enter_running(core, id),
+            Some(_) => enter_waiting(core, id),
+            None => {}
+        },
+        TimerState::Dead | TimerState::Elapsed | TimerState::Failed => {}
     }
+}
+
+/// When its unit last left its rest, if it is at rest and nothing is to be done with it.
+fn at_rest(core: &Core, id: UnitId) -> Option<Moment> {
+    let unit = triggered(core, id)?;
+    let rests = core.unit(unit).active().is_inactive_or_failed() && core.queue.job_of(unit).is_none();
+    rests.then(|| core.unit(unit).runtime.times.inactive_exit)
 }
 
 /// Its files were read again.
 pub(super) fn reloaded(core: &mut Core, id: UnitId) {
     // What was used up is known by its place, which may be another one now; what has passed is found so again.
-    runtime(core, id).used.clear();
-    resume(core, id);
+    let config = std::rc::Rc::clone(&core.unit(id).config);
+    let (Some(timer), true) = (self::config(&config), core.unit(id).is_loaded()) else { return };
+    let any = !std::mem::take(&mut runtime(core, id).used).is_empty();
+    if any {
+        let now = core.now();
+        let (last, waited_for) = (timer!(core, id).last_trigger.monotonic, core.deadline_of(id, Deadline::Elapse));
+        let longest = timer.randomized_delay.unwrap_or(std::time::Duration::MAX);
+        let is_over = |at: u64| {
+            let is_delayed = waited_for.is_some_and(|due| (at..=at.saturating_add(usec(longest))).contains(&due));
+            at <= last || (at < now.monotonic && !is_delayed)
+        };
+        let has_passed = |trigger: &TimerTrigger| match trigger {
+            TimerTrigger::After(base, Some(span)) if counts_from_start(*base) => {
+                moment_of(core, id, *base, now).is_some_and(|from| is_over(from.saturating_add(usec(*span))))
+            }
+            TimerTrigger::After(..) | TimerTrigger::Calendar(_) => false,
+        };
+        let passed = timer.triggers.iter().enumerate().filter(|(_, trigger)| has_passed(trigger));
+        let passed: BTreeSet<usize> = passed.map(|(place, _)| place).collect();
+        runtime(core, id).used = passed;
+    }
+    let state = timer!(core, id).state;
+    // It may be another unit that it starts now.
+    if state == TimerState::Waiting || (state == TimerState::Running && at_rest(core, id).is_some()) {
+        enter_waiting(core, id);
+    }
 }
 
 // ---- what comes in -----------------------------------------------------------------------------------------------
@@ -178,13 +225,14 @@ pub(super) fn deadline(core: &mut Core, id: UnitId, _: Deadline) {
 /// The unit it starts, or a job of that, changed.
 pub(super) fn triggered_changed(core: &mut Core, id: UnitId, other: UnitId) {
     let unit = core.unit(other);
-    if !unit.is_loaded() {
+    // Its files are being read. Where they are gone that shows when it is time.
+    if unit.load.is_none() {
         return;
     }
     match timer!(core, id).state {
         // What counts from the unit's start or end may be another time now.
-        TimerState::Waiting | TimerState::Elapsed => enter_waiting(core, id, false),
-        TimerState::Running if unit.active().is_inactive_or_failed() => enter_waiting(core, id, false),
+        TimerState::Waiting | TimerState::Elapsed => enter_waiting(core, id),
+        TimerState::Running if unit.active().is_inactive_or_failed() => enter_waiting(core, id),
         TimerState::Running | TimerState::Dead | TimerState::Failed => {}
     }
 }
@@ -196,17 +244,16 @@ fn waiting(core: &Core) -> Vec<UnitId> {
 
 /// The clock of the day was set.
 pub(super) fn clock_set(core: &mut Core) {
-    let now = core.now().realtime;
     for id in waiting(core) {
-        // It was time in what is the future again: that comes once more.
-        if timer!(core, id).last_trigger.realtime > now {
-            runtime(core, id).last_trigger.realtime = now;
+        // What one of them has done may have ended another's wait.
+        if timer!(core, id).state != TimerState::Waiting {
+            continue;
         }
         if core.unit(id).config.timer().is_some_and(|timer| timer.on_clock_change) {
             core.log(Priority::Debug, id, "the clock was set");
             enter_running(core, id);
         } else {
-            enter_waiting(core, id, true);
+            enter_waiting(core, id);
         }
     }
 }
@@ -214,11 +261,14 @@ pub(super) fn clock_set(core: &mut Core) {
 /// The machine is in another time zone.
 pub(super) fn time_zone_changed(core: &mut Core) {
     for id in waiting(core) {
+        if timer!(core, id).state != TimerState::Waiting {
+            continue;
+        }
         if core.unit(id).config.timer().is_some_and(|timer| timer.on_timezone_change) {
             core.log(Priority::Debug, id, "the time zone was changed");
             enter_running(core, id);
         } else {
-            enter_waiting(core, id, false);
+            enter_waiting(core, id);
         }
     }
 }
@@ -240,7 +290,7 @@ fn earlier(one: Option<u64>, other: u64) -> Option<u64> {
     Some(one.map_or(other, |one| one.min(other)))
 }
 
-fn next(core: &Core, id: UnitId, timer: &TimerConfig, clock_set: bool) -> Next {
+fn next(core: &Core, id: UnitId, timer: &TimerConfig) -> Next {
     let now = core.now();
     let zone = std::cell::OnceCell::new();
     let mut next = Next::default();
@@ -259,8 +309,7 @@ fn next(core: &Core, id: UnitId, timer: &TimerConfig, clock_set: bool) -> Next {
                 next.by_unit |= !counts_from_start(*base);
                 let (Some(from), Some(span)) = (moment_of(core, id, *base, now), *span) else { continue };
                 let at = from.saturating_add(usec(span));
-                let was_time = timer!(core, id).last_trigger.is_set();
-                if counts_from_start(*base) && was_time && !clock_set && at < now.monotonic {
+                if counts_from_start(*base) && has_elapsed(core, id, at, now) {
                     next.used.push(place);
                     continue;
                 }
@@ -271,18 +320,19 @@ fn next(core: &Core, id: UnitId, timer: &TimerConfig, clock_set: bool) -> Next {
     next
 }
 
+/// Whether what does not come again was there: it was time since, or before this was so much as waited for. What was
+/// waited for and is not done yet, or only after its random delay, is not over.
+fn has_elapsed(core: &Core, id: UnitId, at: u64, now: Moment) -> bool {
+    let last = timer!(core, id).last_trigger;
+    let is_waited_for = core.deadline_of(id, Deadline::Elapse).is_some();
+    (last.monotonic > 0 && at <= last.monotonic) || (last.is_set() && at < now.monotonic && !is_waited_for)
+}
+
 /// The next time of the calendar, from when it last was time; one that was missed while nobody waited is due at once.
 fn by_calendar(core: &Core, id: UnitId, spec: &CalendarSpec, zone: &TimeZone, now: Moment) -> Option<u64> {
-    let unit = core.unit(id);
-    let last = timer!(core, id).last_trigger;
-    let since = if last.is_set() {
-        last
-    } else if unit.active() == ActiveState::Active {
-        unit.runtime.times.inactive_exit
-    } else {
-        now
-    };
-    let after = Timestamp::from_microsecond(i64::try_from(since.realtime).ok()?).ok()?;
+    let TimerRuntime { last_trigger: last, since, .. } = timer!(core, id);
+    let since = if last.is_set() { last.realtime } else { *since };
+    let after = Timestamp::from_microsecond(i64::try_from(since).ok()?).ok()?;
     let at = u64::try_from(spec.next_elapse(after, zone)?.as_microsecond()).ok()?;
     // A time before the system came up counts as that moment, so that what was missed by many machines that were off
     // together is spread by `RandomizedDelaySec=` too. What the clock said then may have been wrong; by how long ago it
@@ -294,10 +344,11 @@ fn by_calendar(core: &Core, id: UnitId, spec: &CalendarSpec, zone: &TimeZone, no
 /// The moment that spans are counted from, if there was one yet.
 fn moment_of(core: &Core, id: UnitId, base: TimerBase, now: Moment) -> Option<u64> {
     let last = timer!(core, id).last_trigger.monotonic;
+    // One that cannot start, or is up already, has no new moment of its own; it is not tried again before the span is
+    // over all the same.
     let of_unit = |what: fn(&super::unit::Times) -> Moment| {
         let unit = triggered(core, id)?;
-        let moments = [what(&core.unit(unit).runtime.times).monotonic, last];
-        moments.into_iter().find(|moment| *moment > 0)
+        Some(what(&core.unit(unit).runtime.times).monotonic.max(last)).filter(|moment| *moment > 0)
     };
     match base {
         TimerBase::Active if core.unit(id).active() == ActiveState::Active => {
@@ -312,11 +363,24 @@ fn moment_of(core: &Core, id: UnitId, base: TimerBase, now: Moment) -> Option<u6
     }
 }
 
+/// The clock was set back, now or while it did not wait: what is to come once more is waited for. Not so by less than
+/// the time by which it may be late: that is no other time, but the same one seen on a better clock.
+fn rewind(core: &mut Core, id: UnitId, timer: &TimerConfig) {
+    let now = core.now().realtime;
+    let tolerated = timer.accuracy.map_or(u64::MAX, usec);
+    let runtime = runtime(core, id);
+    if runtime.last_trigger.realtime > now.saturating_add(tolerated) {
+        runtime.last_trigger.realtime = now;
+    }
+    runtime.since = runtime.since.min(now);
+}
+
 /// A time, and the random delay after it. One that was chosen for this time already is kept.
 fn delayed(core: &mut Core, id: UnitId, timer: &TimerConfig, which: Deadline, at: u64) -> u64 {
     let longest = timer.randomized_delay.unwrap_or(std::time::Duration::MAX);
     let limit = at.saturating_add(usec(longest));
-    if let Some(chosen) = core.deadline_of(id, which).filter(|chosen| (at..=limit).contains(chosen)) {
+    let chosen = core.deadline_of(id, which).filter(|chosen| (at..=limit).contains(chosen));
+    if let Some(chosen) = chosen.filter(|_| !timer.fixed_random_delay) {
         return chosen;
     }
     let delay = match (usec(longest), timer.fixed_random_delay) {
@@ -352,10 +416,11 @@ fn enter_dead(core: &mut Core, id: UnitId, result: TimerResult) {
     }
 }
 
-fn enter_waiting(core: &mut Core, id: UnitId, clock_set: bool) {
+fn enter_waiting(core: &mut Core, id: UnitId) {
     let config = std::rc::Rc::clone(&core.unit(id).config);
     let Some(timer) = self::config(&config) else { return };
-    let next = next(core, id, timer, clock_set);
+    rewind(core, id, timer);
+    let next = next(core, id, timer);
     runtime(core, id).used.extend(&next.used);
     let by_event = timer.on_clock_change || timer.on_timezone_change;
     if next.monotonic.is_none() && next.realtime.is_none() && !by_event {

@@ -309,6 +309,14 @@ impl Queue {
             self.enqueue(states, *id);
             self.offer_for_collection(states, *id);
         }
+        // Who waited for a job that is out of the order now waits no more.
+        for unit in plan.jobs.iter().filter(|job| job.ignore_order).map(|job| job.unit) {
+            for other in graph.with(unit, Atoms::AFTER | Atoms::BEFORE) {
+                if let Some(id) = self.of_unit.get(&other).copied() {
+                    self.enqueue(states, id);
+                }
+            }
+        }
         ids
     }
 

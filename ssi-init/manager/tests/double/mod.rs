@@ -22,6 +22,7 @@ use ssi_manager::core::{Core, Event, FileLoads, Outgoing};
 use ssi_manager::graph::UnitId;
 use ssi_manager::job::{JobMode, JobResult, Request};
 use ssi_unit::condition::{Condition, ConditionKind, Evaluation, Outcome};
+use ssi_unit::config::path::{PathEvent, PathWatch};
 use ssi_unit::config::{CgroupConfig, ManagerDefaults, SocketConfig, UnitConfig};
 use ssi_unit::files::{DirEntry, FileFacts, Files, MemoryFiles};
 use ssi_unit::implicit::Surroundings;
@@ -77,8 +78,14 @@ pub struct State {
     pub false_conditions: BTreeSet<String>,
     /// Paths that are files, where a condition asks for a directory.
     pub plain_files: BTreeSet<String>,
-    /// Paths at which what a path unit waits for is so.
+    /// Paths at which what a path unit waits for is so, where that can be so.
     pub paths_that_hold: BTreeSet<String>,
+    /// What is watched for which path unit.
+    pub watched_paths: BTreeMap<String, Vec<PathWatch>>,
+    /// What comes to be in the very moment in which the paths of some unit begin to be watched.
+    pub comes_when_watched: Option<String>,
+    /// No path can be watched.
+    pub no_path_watches: bool,
     /// When timers elapsed last, by their stamp files.
     pub stamps: BTreeMap<String, u64>,
     /// UTC when there is none.
@@ -106,6 +113,10 @@ impl State {
             self.ended.push((pid, Exit::Signal(signal)));
         }
         true
+    }
+
+    fn holds(&self, spec: &PathWatch) -> bool {
+        !matches!(spec.event, PathEvent::Changed | PathEvent::Modified) && self.paths_that_hold.contains(&spec.path)
     }
 
     fn below(&self, group: &str) -> Vec<u32> {
@@ -282,14 +293,23 @@ impl System for Double {
         }
     }
 
-    fn watch_paths(&mut self, _: &UnitName, _: &[ssi_unit::config::path::PathWatch]) -> Result<()> {
+    fn watch_paths(&mut self, unit: &UnitName, specs: &[PathWatch]) -> Result<()> {
+        let mut state = self.0.borrow_mut();
+        if state.no_path_watches {
+            return Err(unable(&format!("watching the paths of {unit}")));
+        }
+        let comes = state.comes_when_watched.take();
+        state.paths_that_hold.extend(comes);
+        state.watched_paths.insert(unit.to_string(), specs.to_vec());
         Ok(())
     }
 
-    fn unwatch_paths(&mut self, _: &UnitName) {}
+    fn unwatch_paths(&mut self, unit: &UnitName) {
+        self.0.borrow_mut().watched_paths.remove(unit.as_str());
+    }
 
-    fn path_holds(&self, spec: &ssi_unit::config::path::PathWatch) -> bool {
-        self.0.borrow().paths_that_hold.contains(&spec.path)
+    fn path_holds(&self, spec: &PathWatch) -> bool {
+        self.0.borrow().holds(spec)
     }
 
     fn remove_ports(&mut self, unit: &UnitName, _: &SocketConfig) {
@@ -396,6 +416,7 @@ pub struct World {
     pub state: Rc<RefCell<State>>,
     files: Vec<(String, String)>,
     disk: Rc<RefCell<MemoryFiles>>,
+    surroundings: Surroundings,
     pub told: Vec<Outgoing>,
 }
 
@@ -427,14 +448,19 @@ pub fn name(text: &str) -> UnitName {
 impl World {
     /// One with these files in `/etc/systemd/system`.
     pub fn new(files: &[(&str, &str)]) -> Self {
+        Self::in_surroundings(files, Surroundings::default())
+    }
+
+    /// As [`World::new`], on some other machine.
+    pub fn in_surroundings(files: &[(&str, &str)], surroundings: Surroundings) -> Self {
         let state = Rc::new(RefCell::new(State::default()));
         state.borrow_mut().now = Moment { realtime: 1_700_000_000_000_000, monotonic: 5_000_000 };
         let files: Vec<(String, String)> =
             files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let disk = Self::disk_of(&files);
-        let mut core = Self::core_of(&state, &disk);
+        let mut core = Self::core_of(&state, &disk, &surroundings);
         core.begin();
-        let mut world = Self { core, state, files, disk, told: Vec::new() };
+        let mut world = Self { core, state, files, disk, surroundings, told: Vec::new() };
         world.run();
         world
     }
@@ -451,10 +477,10 @@ impl World {
         Rc::new(RefCell::new(files))
     }
 
-    fn core_of(state: &Rc<RefCell<State>>, disk: &Rc<RefCell<MemoryFiles>>) -> Core {
+    fn core_of(state: &Rc<RefCell<State>>, disk: &Rc<RefCell<MemoryFiles>>, surroundings: &Surroundings) -> Core {
         let loader =
             Loader::new(Disk(Rc::clone(disk)), SearchPath::system(), Host::default(), ManagerDefaults::default());
-        Core::new(Box::new(Double(Rc::clone(state))), Box::new(FileLoads(loader)), Surroundings::default())
+        Core::new(Box::new(Double(Rc::clone(state))), Box::new(FileLoads(loader)), surroundings.clone())
     }
 
     /// Other files are there from now on, instead of those of these names or beside them, and are read
@@ -477,7 +503,10 @@ impl World {
         let queue = self.core.saved_queue();
         // What is watched is this process's business; what is open is process 1's.
         self.state.borrow_mut().watched_ports.clear();
-        let mut core = Self::core_of(&self.state, &self.disk);
+        self.state.borrow_mut().watched_paths.clear();
+        let mut core = Self::core_of(&self.state, &self.disk, &self.surroundings);
+        // The system has not come up anew.
+        core.started = self.core.started;
         core.begin();
         core.restore(units, queue);
         core.settle();
@@ -538,6 +567,35 @@ impl World {
             self.tell(Event::Port { unit: name(unit), port });
         }
         watched
+    }
+
+    /// Something happens at a path: the units that watch it for that are told, as the kernel's word would be passed on.
+    /// How many.
+    pub fn happens(&mut self, path: &str) -> usize {
+        let state = self.state.borrow();
+        let counts = |watch: &PathWatch| {
+            let is_event = matches!(watch.event, PathEvent::Changed | PathEvent::Modified);
+            watch.path == path && (is_event || state.holds(watch))
+        };
+        let watched = state.watched_paths.iter().filter(|(_, watches)| watches.iter().any(counts));
+        let units: Vec<String> = watched.map(|(unit, _)| unit.clone()).collect();
+        drop(state);
+        for unit in &units {
+            self.tell(Event::PathChanged(name(unit)));
+        }
+        units.len()
+    }
+
+    /// Something is there, or is not any more.
+    pub fn set_there(&mut self, path: &str, there: bool) -> usize {
+        let mut state = self.state.borrow_mut();
+        if there {
+            state.paths_that_hold.insert(path.to_owned());
+        } else {
+            state.paths_that_hold.remove(path);
+        }
+        drop(state);
+        self.happens(path)
     }
 
     /// As [`World::connect`], from an internet address to a port of `Accept=yes`.

@@ -15,7 +15,7 @@
 //! The end of the pipe that is read from is what has to be kept beyond the manager: while somebody has it open the kernel
 //! lets lookers wait instead of turning them away.
 
-mod packet;
+pub mod packet;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -80,6 +80,17 @@ pub struct Autofs {
     heard: mpsc::Receiver<WatchError>,
 }
 
+/// This process's group, which the kernel lets see what is below an autofs.
+///
+/// # Errors
+/// `ESRCH` where it is one of an outer PID namespace, and has no number here.
+fn own_group() -> std::result::Result<i32, Errno> {
+    match nix::unistd::getpgrp().as_raw() {
+        0 => Err(Errno::SRCH),
+        group => Ok(group),
+    }
+}
+
 impl Autofs {
     /// Opens the control device. `table`: this process's table of mounts ([`crate::tables::MOUNTINFO`]).
     ///
@@ -129,12 +140,9 @@ impl Autofs {
             let text = format!("{}: of the options, fd=, pgrp= and the protocol are the manager's", what());
             return Err(WatchError::found(text, Errno::INVAL));
         }
-        let group = rustix::process::getpgrp();
-        let mut text = format!(
-            "fd={},pgrp={},minproto={PROTOCOL},maxproto={PROTOCOL},direct",
-            written.as_raw_fd(),
-            group.as_raw_nonzero()
-        );
+        let group = own_group().tried(what)?;
+        let mut text =
+            format!("fd={},pgrp={group},minproto={PROTOCOL},maxproto={PROTOCOL},direct", written.as_raw_fd(),);
         if let Some(options) = options.filter(|options| !options.is_empty()) {
             text.push(',');
             text.push_str(options);
@@ -187,7 +195,7 @@ impl Autofs {
         };
         rustix::io::ioctl_fionbio(&pipe, true).tried(what)?;
         let device = rustix::fs::makedev(entry.device.0, entry.device.1);
-        let group = format!("pgrp={}", rustix::process::getpgrp().as_raw_nonzero());
+        let group = format!("pgrp={}", own_group().tried(what)?);
         if entry.mounted.options.split(',').any(|option| option == group) {
             self.take_up(unit, place, key, device, pipe, expire_idle)?;
             return Ok(None);

@@ -11,13 +11,13 @@ use ssi_manager::core::automount::Ask;
 use ssi_manager::core::system::Pid;
 
 /// Its length: the kernel writes the padding too.
-pub(super) const PACKET: usize = if align_of::<u64>() == 8 { 304 } else { 300 };
+pub const PACKET: usize = if align_of::<u64>() == 8 { 304 } else { 300 };
 
 const MISSING_DIRECT: u32 = 5;
 const EXPIRE_DIRECT: u32 = 6;
 
 /// Reads a packet.
-pub(super) fn ask(packet: &[u8]) -> Ask {
+pub fn ask(packet: &[u8]) -> Ask {
     let number = |at: usize| {
         let bytes = packet.get(at..)?.first_chunk::<4>()?;
         Some(u32::from_ne_bytes(*bytes))

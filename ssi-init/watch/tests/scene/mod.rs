@@ -37,6 +37,10 @@ fn wait(fd: BorrowedFd<'_>, milliseconds: i64) -> bool {
 /// Runs a scene in a mount namespace of its own, where nothing that it mounts is seen outside. Without the right to make
 /// one the scene is left out, and says so.
 pub(crate) fn apart(scene: impl FnOnce() + Send + 'static) {
+    // The group of who started this may have no number in this PID namespace.
+    if nix::unistd::getpgrp().as_raw() == 0 {
+        let _ = nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0));
+    }
     let thread = std::thread::spawn(move || {
         use nix::sched::{CloneFlags, unshare};
         if let Err(error) = unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS) {
