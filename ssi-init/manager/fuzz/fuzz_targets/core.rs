@@ -181,8 +181,17 @@ const NAMES: [&str; 20] = [
     "sys-devices-sdb.device",
 ];
 
-const REQUESTS: [Request; 9] =
-    [Request::Start, Request::Stop, Request::Restart, Request::Reload, Request::TryRestart, Request::ReloadOrStart];
+const REQUESTS: [Request; 9] = [
+    Request::Start,
+    Request::Stop,
+    Request::Restart,
+    Request::Reload,
+    Request::TryRestart,
+    Request::ReloadOrStart,
+    Request::VerifyActive,
+    Request::TryReload,
+    Request::Nop,
+];
 
 const MODES: [JobMode; 8] = [
     JobMode::Replace,

@@ -55,7 +55,8 @@ fn checked(name: &UnitName, text: &[u8]) {
         assert!(KEYS[at].1 == 0 || seen[at] <= KEYS[at].1, "{name} says {} twice", KEYS[at].0);
     }
     let file = file::parse(text, Path::new("/run/systemd/generator.late/x.service"));
-    assert!(file.error.is_none(), "{:?}", file.error);
+    // What is no UTF-8 in the script is none in the unit, as with systemd's generator, and no manager reads that.
+    assert!(file.error.is_none() || std::str::from_utf8(text).is_err(), "{:?}", file.error);
     let host = Host::default();
     let reading = settings::read(&Specifiers::of(&host, name), &ManagerDefaults::default(), Some(&file), []);
     // A script called `foo.socket` becomes a unit of that name all the same, which has no use for these settings.

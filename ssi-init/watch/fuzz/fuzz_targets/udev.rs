@@ -68,7 +68,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(device.syspath.starts_with("/sys/"), "{device:?}");
             assert!(!(device.gone && (device.ready || device.altered)), "{device:?}");
         }
-        let mut look = [PollFd::new(&scene.devices.fd(), PollFlags::IN)];
+        let readable = scene.devices.fd();
+        let mut look = [PollFd::new(&readable, PollFlags::IN)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         assert_eq!(poll(&mut look, Some(&now)), Ok(0), "the message is there still");
         let troubles = scene.devices.troubles();

@@ -253,7 +253,15 @@ impl VmHost {
         // Paths of the lab do not matter, and node 1's line stands for all.
         let line = self.kernel_line(1, Begin::Cold, &Boot::default());
         let shape = format!("{} {} {line}", self.spec.nodes, self.spec.memory_mib);
-        Ok(cache::key([self.image.key.as_bytes(), self.initramfs_key.as_bytes(), &version, shape.as_bytes()]))
+        // An image that was built anew by the same recipe is another disk: what the saved guest remembers of the old one's
+        // blocks is wrong there.
+        let disk = self.image.root();
+        let built = fs::metadata(&disk).and_then(|disk| disk.modified());
+        let built = built.with_context(|| format!("reading when {} was built", disk.display()))?;
+        let built = built.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos().to_le_bytes();
+        let parts: [&[u8]; 5] =
+            [self.image.key.as_bytes(), &built, self.initramfs_key.as_bytes(), &version, shape.as_bytes()];
+        Ok(cache::key(parts))
     }
 }
 
