@@ -136,9 +136,10 @@ impl Devices {
 fn told(device: &udev::Device, action: &str) -> Option<DeviceChange> {
     // No unit can be named for a place that is no UTF-8.
     let syspath = device.syspath().to_str()?;
-    let devnode = device.devnode().and_then(Path::to_str);
     let property = |name: &str| device.property_value(name).and_then(OsStr::to_str).map(str::to_owned);
-    Some(change(action, syspath, devnode, &property))
+    // Not udev_device_get_devnode(3): libudev 252 aborts the process there when a message names a node outside of /dev.
+    let devnode = property("DEVNAME").filter(|node| node.starts_with("/dev/"));
+    Some(change(action, syspath, devnode.as_deref(), &property))
 }
 
 /// What a device's properties say (systemd.device(5), "The udev Database"); `property` gives each by its name.

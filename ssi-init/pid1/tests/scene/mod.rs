@@ -148,7 +148,7 @@ impl Scene {
             let children = fs::read_to_string(&children).ok()?;
             children.split_whitespace().find_map(|pid| {
                 let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-                // What it starts is a child of process 1 too, and in its session; it alone leads that.
+                // What it starts is a child of process 1 too, and in its session; it alone leads that, from its first step.
                 let (name, rest) = stat.rsplit_once(") ")?;
                 let fields: Vec<&str> = rest.split(' ').collect();
                 let alive = fields[0] != "Z" && fields[3] == pid;

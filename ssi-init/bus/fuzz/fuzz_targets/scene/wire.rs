@@ -95,7 +95,10 @@ impl Writer<'_, '_> {
                 let path = self.choices.of(&["/", "/org/freedesktop/systemd1/unit/a_2eservice", "/a/b"]);
                 self.string(path);
             }
-            "g" => self.signature(self.choices.of(&["s", "", "a{sv}"])),
+            "g" => {
+                let signature = self.choices.of(&["s", "", "a{sv}"]);
+                self.signature(signature);
+            }
             "v" => {
                 let held = if depth > 4 { "s" } else { self.choices.of(&HELD) };
                 self.signature(held);
