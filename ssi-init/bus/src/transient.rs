@@ -47,6 +47,56 @@ enum Refusal {
     Wrong(String),
 }
 
+/// The beginnings of the names of what systemd.resource-control(5) has.
+const CONTROL: [&str; 33] = [
+    "AllowedCPUs",
+    "AllowedMemoryNodes",
+    "BPFProgram",
+    "BlockIO",
+    "CPUAccounting",
+    "CPUQuota",
+    "CPUShares",
+    "CPUWeight",
+    "DefaultMemory",
+    "DefaultStartupMemory",
+    "DeviceAllow",
+    "DevicePolicy",
+    "DisableControllers",
+    "IOAccounting",
+    "IODevice",
+    "IORead",
+    "IOWeight",
+    "IOWrite",
+    "IPAccounting",
+    "IPAddress",
+    "IPEgress",
+    "IPIngress",
+    "ManagedOOM",
+    "Memory",
+    "NFTSet",
+    "RestrictNetworkInterfaces",
+    "SocketBind",
+    "StartupAllowed",
+    "StartupBlockIO",
+    "StartupCPU",
+    "StartupIO",
+    "StartupMemory",
+    "Tasks",
+];
+/// Not of it, though they begin like one of those.
+const NOT_CONTROL: [&str; 2] = ["MemoryDenyWriteExecute", "MemoryKSM"];
+
+/// Whether a property can be changed while the unit is there: how much it may use, and what it is called
+/// (org.freedesktop.systemd1(5), "SetUnitProperties"). All else takes a new unit, or a file and `daemon-reload`.
+pub(crate) fn may_be_changed(kind: UnitType, property: &str) -> bool {
+    let has_group = matches!(
+        kind,
+        UnitType::Service | UnitType::Socket | UnitType::Mount | UnitType::Swap | UnitType::Slice | UnitType::Scope
+    );
+    property == "Description"
+        || has_group && CONTROL.iter().any(|name| property.starts_with(name)) && !NOT_CONTROL.contains(&property)
+}
+
 fn refused(property: &str, refusal: Refusal) -> CommandError {
     match refusal {
         Refusal::Unknown => CommandError::new(

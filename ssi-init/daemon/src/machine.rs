@@ -65,8 +65,12 @@ pub(crate) struct Inner {
     pub(crate) kernel: Kernel,
     pub(crate) conditions: ThisMachine,
     pub(crate) starting: BTreeMap<u32, Starting>,
+    /// Those of them that wait until this turn is on record.
+    pub(crate) gated: Vec<u32>,
     /// Starting processes of an earlier manager, whose reports nobody reads any more.
     pub(crate) unheard: Vec<Pid>,
+    /// Processes of an earlier manager that may wait for its word, which it did not live to give.
+    pub(crate) orphaned: Vec<Pid>,
     /// What every process finds in its environment.
     pub(crate) environment: BTreeMap<String, String>,
     /// What processes wait for that are to begin when all is quiet (`Type=idle`): it is closed then.

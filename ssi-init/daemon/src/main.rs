@@ -173,7 +173,8 @@ fn begin(link: Link, handover: &mut Handover) -> Result<Manager> {
         let text = format!("the descriptor {} could not be taken over", String::from_utf8_lossy(name));
         journal.write(Priority::Error, None, &text);
     }
-    let mut launcher = Launcher::new(&beside("ssi-exec"), groups.root()).context("opening the executor ssi-exec")?;
+    let launcher = Launcher::new(&beside("ssi-exec"), groups.root()).context("opening the executor ssi-exec")?;
+    let mut launcher = launcher.gated(true);
     if !link.units_are_siblings() {
         launcher = launcher.children_of(ChildOf::Caller);
     }
@@ -223,7 +224,9 @@ fn begin(link: Link, handover: &mut Handover) -> Result<Manager> {
         kernel,
         conditions: ThisMachine::new(settings.host.clone()),
         starting: BTreeMap::new(),
+        gated: Vec::new(),
         unheard: Vec::new(),
+        orphaned: Vec::new(),
         environment: whole.environment.clone(),
         idle: None,
         notify_path: NOTIFY.to_owned(),
@@ -290,6 +293,8 @@ fn go_on(manager: &mut Manager, remembered: Remembered) {
     core.restore(remembered.units, remembered.jobs);
     let known: BTreeSet<u32> = core.watched_processes().map(|pid| pid.0).collect();
     takeover::undo(&mut inner.borrow_mut(), &intents, &known);
+    inner.borrow_mut().orphaned = known.into_iter().map(ssi_manager::core::system::Pid).collect();
+    inner.borrow_mut().release_orphaned();
     core.sys.log(Priority::Notice, None, &format!("takes over {count} units from an earlier manager"));
     drop_unused_descriptors(core, &mut inner.borrow_mut());
     let events = inner.borrow_mut().all_of_kernel();

@@ -16,9 +16,11 @@
 //! nothing, as far as the next one knows. What it has done nevertheless must be undone or be done again without harm.
 //! Signals and limits may be sent and set twice. An exit is acknowledged, a message read away and a client answered only
 //! after the batch. Processes are what is left: one that was made in a turn that was not committed belongs to nobody. So
-//! each is announced by an *intent*, written before it is made and taken back in the turn's batch. The next manager kills
-//! what it finds of intents that are still there ([`crate::takeover`]); the event that made the process comes again, and
-//! makes another one.
+//! a new process waits, ready, until the turn that made it is committed, and begins its program only then
+//! ([`ssi_launch::Launcher::gated`]): a start happens once or not at all. And each is announced by an *intent*, written
+//! before it is made and taken back in the turn's batch. The next manager ends what it finds of intents that are still
+//! there, and lets go on what is on record and still waits ([`crate::takeover`]); the event that made the process comes
+//! again, and makes another one.
 //!
 //! Values are postcard. A value that cannot be read, as of a manager that was newer and is gone again, is told and left
 //! out: a unit that is forgotten is found again by its control group and its files, a manager that does not come up is

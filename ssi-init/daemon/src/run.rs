@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   something happened ──▶ Core::handle ──▶ finish_turn: clients are told (queued) ─▶ state is committed
-//!                                              ─▶ exits are acknowledged, messages read away ─▶ answers go out
+//!                                              ─▶ exits are acknowledged, messages read away, new processes begin
+//!                                              ─▶ answers go out
 //! ```
 
 use std::cell::RefCell;
@@ -36,7 +37,8 @@ mod child {
 
 /// The longest sleep: so that a mistake in a deadline is a delay and not the end.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How often it is looked whether starting processes of an earlier manager run their programs.
+/// How often it is looked whether starting processes of an earlier manager run their programs, and those that wait for its
+/// word are told to go on.
 const UNHEARD: Duration = Duration::from_millis(20);
 /// How long clients may take to hear the last that this manager says.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -88,6 +90,7 @@ impl Manager {
                 }
                 incoming = self.bus.next() => self.client(incoming)?,
                 () = tokio::time::sleep(sleep) => {
+                    self.inner.borrow_mut().release_orphaned();
                     let executed = self.inner.borrow_mut().executed_unheard();
                     for pid in executed {
                         self.core.handle(Event::Executed { pid });
@@ -113,7 +116,8 @@ impl Manager {
         let next = spans.into_iter().flatten().min().map_or(LONGEST, Duration::from_micros);
         let link = self.inner.borrow().link.next_deadline();
         let link = link.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()));
-        let unheard = if self.inner.borrow().unheard.is_empty() { LONGEST } else { UNHEARD };
+        let inner = self.inner.borrow();
+        let unheard = if inner.unheard.is_empty() && inner.orphaned.is_empty() { LONGEST } else { UNHEARD };
         next.min(link).min(unheard)
     }
 
@@ -291,6 +295,7 @@ impl Manager {
         for seq in inner.memory.commit()? {
             inner.link.ack(seq).context("acknowledging an exit")?;
         }
+        inner.release();
         inner.memory.tend(&mut inner.link)?;
         inner.kept.tell_late(&mut inner.link).context("telling process 1 what to keep")?;
         let write = inner.link.interest().write;

@@ -25,7 +25,7 @@ pub(crate) fn undo(inner: &mut Inner, intents: &[Intent], known: &BTreeSet<u32>)
                 continue;
             }
             let text = format!(
-                "process {pid} was started by a manager that died before it was on record; it is ended, to be started again"
+                "process {pid} was made by a manager that died before it was on record: it is ended before it began"
             );
             inner.log(Priority::Notice, Some(&intent.unit), &text);
             if let Err(errno) = signal_process(pid, SIGKILL) {

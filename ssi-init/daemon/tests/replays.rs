@@ -389,6 +389,7 @@ fn a_live_manager_is_recorded_over_its_death_and_happens_again() {
             unit("s@.service", "[Service]\nStandardInput=socket\nExecStart=-/bin/head -c 1\n"),
         ],
         script: LIVE.to_owned(),
+        words: "",
     };
     let played = stage::play_for(&scene, stage::Player::SsiInit, std::time::Duration::from_secs(90));
     let expected = "ssi-init record status -> 0\nssi-init record stop -> 1\nmode 600\n\

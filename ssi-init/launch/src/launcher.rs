@@ -26,6 +26,7 @@ pub struct Launcher {
     root: PathBuf,
     parent: ChildOf,
     report_always: bool,
+    gated: bool,
     messages: Messages,
     own_environment: BTreeMap<String, String>,
     boot_id: String,
@@ -64,6 +65,7 @@ impl Launcher {
             root: PathBuf::from("/"),
             parent,
             report_always: true,
+            gated: false,
             messages: Messages::Journal,
             own_environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -102,6 +104,13 @@ impl Launcher {
     #[must_use]
     pub fn report_always(mut self, always: bool) -> Launcher {
         self.report_always = always;
+        self
+    }
+
+    /// Whether programs wait for [`Reports::release`] before they begin; they do not unless told.
+    #[must_use]
+    pub fn gated(mut self, gated: bool) -> Launcher {
+        self.gated = gated;
         self
     }
 
@@ -151,7 +160,8 @@ impl Launcher {
         let mut launch = Launch::new(ExecPlan::new(unit, Command::default()));
         launch.cgroup = Some(std::os::fd::AsFd::as_fd(&group));
         launch.parent = self.parent;
-        launch.reports = request.wait_for_exec || self.report_always;
+        launch.gated = self.gated;
+        launch.reports = launch.gated || request.wait_for_exec || self.report_always;
         let slots = pass(&mut launch, request, &self.shares, holder);
         launch.plan = plan::plan(request, exec, found, slots, &mut warn)?;
         if !launch.reports && sandboxed {

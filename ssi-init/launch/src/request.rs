@@ -133,6 +133,11 @@ impl Reports {
         Reports { pipe, reader: ReportReader::default() }
     }
 
+    /// Lets the program begin; see [`crate::Launcher::gated`]. A process that is gone is no fault: its end is told.
+    pub fn release(&self) {
+        let _ = ssi_exec::spawn::release(self.pipe.as_fd());
+    }
+
     /// Takes what is there.
     pub fn read(&mut self) -> Progress {
         let mut progress = Progress::default();

@@ -107,7 +107,7 @@ fn script(number: usize, step: &Step, expected: &Seen) -> String {
     let mode = step.mode.map(|mode| format!("--job-mode={mode}")).unwrap_or_default();
     let act = match step.verb.as_str() {
         "release" => step.units.iter().map(|unit| format!("touch /run/scene/{unit}\n")).collect(),
-        "die" => format!("systemctl kill --signal=KILL {units}"),
+        "die" => format!("systemctl kill --kill-who=main --signal=KILL {units}"),
         "cancel" => format!(
             "systemctl cancel $(systemctl list-jobs --plain --no-legend | awk '$2 == \"{units}\" {{print $1}}')"
         ),

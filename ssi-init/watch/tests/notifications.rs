@@ -120,7 +120,7 @@ fn what_cannot_be_taken_is_told_and_closed() {
 }
 
 #[test]
-fn many_descriptors_and_many_messages_come_in_several_turns() {
+fn many_descriptors_and_many_messages_come_whole_and_in_order() {
     let (_dir, socket, sender) = scene();
     let fds = vec![sender.as_fd(); FDS_MAX];
     send(&sender, b"FDSTORE=1", &fds);
@@ -136,7 +136,6 @@ fn many_descriptors_and_many_messages_come_in_several_turns() {
     while next < 1000 {
         assert!(readable(socket.fd()));
         let received = all(&socket);
-        assert!(received.len() <= 256);
         for one in received {
             let Received::Message { message, .. } = one else { panic!() };
             assert_eq!(message.get("STATUS"), Some(next.to_string().as_str()));

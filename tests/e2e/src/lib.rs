@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ssi_lab::{ExecOptions, Install, Kind, Lab, Output};
+use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output};
 
 pub mod log;
 
@@ -206,11 +206,7 @@ impl Cluster {
     /// When it does not come to that.
     pub fn wait_booted(&self, n: u32) -> Result<()> {
         let node = self.lab.node(n)?;
-        eventually("the node's init has booted", || {
-            // Before it listens, systemctl says that it is not there.
-            let said = node.exec(&["systemctl", "is-system-running"])?.text();
-            Ok(["running", "degraded"].contains(&said.trim()))
-        })
+        eventually("the node's init has booted", || booted(&node))
     }
 
     /// Waits until all these nodes see `count` nodes UP.
@@ -346,6 +342,16 @@ impl Cluster {
     pub fn power_on(&self, node: u32) -> Result<()> {
         Ok(self.lab.start(node)?)
     }
+}
+
+/// Whether a node's init has done what it boots to, well or not.
+///
+/// # Errors
+/// When the node does not answer.
+pub fn booted(node: &Node) -> Result<bool> {
+    // Before it listens, systemctl says that it is not there.
+    let said = node.exec(&["systemctl", "is-system-running"])?.text();
+    Ok(["running", "degraded"].contains(&said.trim()))
 }
 
 /// Waits until something holds, asking again and again.

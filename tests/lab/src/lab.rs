@@ -18,6 +18,7 @@ use crate::protocol::{Message, Outcome, Target};
 use crate::setup;
 use crate::spec::{CLIENT, Install, Kind, LabSpec, NodeNumber};
 use crate::status::LabStatus;
+use crate::vm::cache;
 
 /// How long a fault may take: a guest's boot under emulation, several at once, with room.
 const FAULT_PATIENCE: Duration = Duration::from_secs(300);
@@ -269,6 +270,12 @@ impl Lab {
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.directory
+    }
+
+    /// A virtual machine's disk, in the format qcow2. It is whole only while the machine is off.
+    #[must_use]
+    pub fn disk(&self, node: NodeNumber) -> PathBuf {
+        cache::disk(&self.name, node)
     }
 
     /// Node 1 and up.

@@ -99,7 +99,8 @@ fn cluster_tests(place: &Place) -> Result<(Vec<String>, Vec<String>)> {
     };
     for entry in entries {
         let path = entry.with_context(|| format!("reading {}", directory.display()))?.path();
-        if let (Some(name), Some("rs")) = (path.file_stem(), path.extension().and_then(|end| end.to_str())) {
+        let test = path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").exists();
+        if let (Some(name), true) = (path.file_stem(), test) {
             names.push(name.to_string_lossy().into_owned());
         }
     }

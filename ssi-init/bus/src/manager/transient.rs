@@ -20,7 +20,7 @@ use super::jobs::{self, Wanted};
 use crate::dispatch::Scene;
 use crate::paths;
 use crate::reply::{Answer, Call, names};
-use crate::transient::unit_text;
+use crate::transient::{may_be_changed, unit_text};
 
 /// Names and values of properties.
 pub(crate) type Properties = Vec<(String, OwnedValue)>;
@@ -92,15 +92,19 @@ fn sort(call: &Call, kind: UnitType, properties: Properties) -> Result<Beside, C
     Ok(beside)
 }
 
-/// Writes a file so that it is there whole or not at all.
+/// Writes a file so that it is there whole or not at all, even when power is lost.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(folder)?;
     let mut name = std::ffi::OsString::from(".#");
     name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
     let beside = folder.join(name);
-    fs::write(&beside, text)?;
-    fs::rename(&beside, path)
+    let mut file = fs::File::create(&beside)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    // In /run, where most of these are, this costs nothing.
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    fs::File::open(folder)?.sync_all()
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {
@@ -218,7 +222,7 @@ pub(crate) fn set_properties(
             markers = Some(read_markers(scene.core, id, &value)?);
             continue;
         }
-        if property.is_empty() || !property.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !may_be_changed(name.unit_type(), &property) {
             return Err(CommandError::new(
                 names::PROPERTY_READ_ONLY,
                 format!("Cannot set property {property}, or unknown property."),

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use ssi_launch::cgroup::signal_process;
 use ssi_launch::{LaunchError, Outcome, Report, Request};
 use ssi_manager::core::exec::Start;
 use ssi_manager::core::system::{FdKey, Pid, Priority, Result, SystemError};
@@ -15,6 +16,8 @@ use super::{Inner, Starting};
 use crate::kept::Kept;
 use crate::memory::Intent;
 use crate::poller::Source;
+
+const SIGCONT: i32 = 18;
 
 /// Whether there is a process that can still do something.
 pub(super) fn is_alive(pid: Pid) -> bool {
@@ -74,16 +77,12 @@ impl Inner {
             said: error.to_string(),
         })?;
         if let Some(reports) = launched.report {
-            match self.poller.set(Source::Report(launched.pid), reports.as_fd(), false) {
-                Ok(()) => {
-                    let (tell, warnings) = (start.wait_for_exec, launched.warnings);
-                    let starting = Starting { unit: unit.clone(), reports, tell, warnings };
-                    self.starting.insert(launched.pid, starting);
-                }
-                Err(errno) => {
-                    self.log(Priority::Warning, Some(unit), &format!("cannot hear how its start goes: {errno}"))
-                }
+            if let Err(errno) = self.poller.set(Source::Report(launched.pid), reports.as_fd(), false) {
+                self.log(Priority::Warning, Some(unit), &format!("cannot hear how its start goes: {errno}"));
             }
+            let (tell, warnings) = (start.wait_for_exec, launched.warnings);
+            self.starting.insert(launched.pid, Starting { unit: unit.clone(), reports, tell, warnings });
+            self.gated.push(launched.pid);
         }
         self.keep_shares();
         Ok(Pid(launched.pid))
@@ -99,6 +98,25 @@ impl Inner {
             .collect();
         for (key, fd) in new {
             self.keep(key, fd);
+        }
+    }
+
+    /// What was started in this turn may begin: it is on record.
+    pub(crate) fn release(&mut self) {
+        for pid in std::mem::take(&mut self.gated) {
+            if let Some(starting) = self.starting.get(&pid) {
+                starting.reports.release();
+            }
+        }
+    }
+
+    /// The same for what an earlier manager had on record and did not live to tell. Again and again, until each is its
+    /// program: one that has not come to where it waits does not hear it.
+    pub(crate) fn release_orphaned(&mut self) {
+        self.orphaned.retain(|pid| is_executor(pid.0));
+        for pid in &self.orphaned {
+            // Gone since then is as good.
+            let _ = signal_process(pid.0, SIGCONT);
         }
     }
 

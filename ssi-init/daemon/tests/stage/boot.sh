@@ -44,6 +44,6 @@ systemd)
 		--log-color=no --log-level=info --show-status=no
 	;;
 ssi-init)
-	exec env -i container=docker PATH=$PATH /usr/sbin/ssi-init systemd.unit=stage.target ssi.init.manager=/usr/lib/ssi/ssi-init-manager
+	exec env -i container=docker PATH=$PATH /usr/sbin/ssi-init systemd.unit=stage.target ssi.init.manager=/usr/lib/ssi/ssi-init-manager $(cat /out/words 2>/dev/null)
 	;;
 esac

@@ -37,6 +37,8 @@ pub struct Scene {
     pub name: String,
     pub units: Vec<(String, String)>,
     pub script: String,
+    /// Words more for ssi-init's command line, with blanks between.
+    pub words: &'static str,
 }
 
 impl Scene {
@@ -47,6 +49,7 @@ impl Scene {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
             units: Vec::new(),
             script: String::new(),
+            words: "",
         };
         for part in text.split("\n=== ").skip(1) {
             let (name, body) = part.split_once('\n').unwrap_or((part, ""));
@@ -128,6 +131,7 @@ pub fn play_for(scene: &Scene, player: Player, patience: Duration) -> Played {
     let play = "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\n[Service]\nExecStart=/bin/bash /out/play.sh\n\
                 StandardOutput=file:/out/said\nStandardError=file:/out/said\nTimeoutStopSec=2\n";
     fs::write(units.join("play.service"), play).unwrap();
+    fs::write(place.join("out/words"), scene.words).unwrap();
     fs::write(place.join("out/play.sh"), format!("{PROLOGUE}\n{}\ntouch /out/finished\n", scene.script)).unwrap();
 
     let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();

@@ -25,7 +25,7 @@ pub use streams::{FileMode, Input, LogStream, Output, Streams, TerminalAcquire, 
 use serde::{Deserialize, Serialize};
 
 /// The number of the plan's layout; it rises with every change to a type below [`ExecPlan`].
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"ssi-exec";
 
@@ -104,6 +104,8 @@ pub struct ExecPlan {
     pub idle: Option<Slot>,
     /// Where [`crate::report::Report`]s go. [`crate::spawn::Launch`] sets it.
     pub reports: Option<Slot>,
+    /// The program begins only after a word that comes to the same descriptor; [`crate::spawn::Launch`] sets it.
+    pub gated: bool,
     /// Where the executor's own messages go.
     pub messages: Messages,
 }
@@ -138,6 +140,7 @@ impl ExecPlan {
             protections: Vec::new(),
             idle: None,
             reports: None,
+            gated: false,
             messages: Messages::Journal,
         }
     }

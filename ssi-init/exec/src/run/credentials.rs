@@ -78,8 +78,10 @@ fn is_mounted(path: &str) -> bool {
 /// A memory file system that is nowhere yet.
 fn detached() -> Result<OwnedFd, Errno> {
     // ramfs is never swapped out; a container may have only tmpfs.
-    let context = rustix::mount::fsopen("ramfs", FsOpenFlags::FSOPEN_CLOEXEC)
-        .or_else(|_| rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC))?;
+    let of = |kind| rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map(|context| (context, kind));
+    let (context, kind) = of("ramfs").or_else(|_| of("tmpfs"))?;
+    // What findmnt(8) shows as its source.
+    rustix::mount::fsconfig_set_string(&context, "source", kind)?;
     rustix::mount::fsconfig_set_string(&context, "mode", "0700")?;
     rustix::mount::fsconfig_create(&context)?;
     let attributes =

@@ -100,8 +100,12 @@ struct Start<'p> {
 impl Start<'_> {
     fn report(&self, report: &Report) {
         if let Some(pipe) = &self.reports {
-            // Not read, or no longer: the exit status still tells.
-            let _ = rustix::io::write(pipe, &report.encode());
+            // Not read, or no longer: the exit status still tells. Where nobody can read any more, that is no reason to
+            // be killed by SIGPIPE: the next manager knows of this process.
+            let bytes = report.encode();
+            if let Err(Errno::NOTSOCK) = rustix::net::send(pipe, &bytes, rustix::net::SendFlags::NOSIGNAL) {
+                let _ = rustix::io::write(pipe, &bytes);
+            }
         }
     }
 
@@ -208,8 +212,29 @@ impl Start<'_> {
 
         environment.unset(&plan.environment.unset);
         let image = program::Image::new(&path, &plan.command, &environment)?;
+        self.wait_for_word()?;
         self.report(&Report::Executing);
         Err(image.execute()).at(Step::Exec, || path)
+    }
+
+    /// Until the manager has this start on record. Should it die before, nothing has begun: the next manager has it on
+    /// record too and sends SIGCONT, or ends this process and starts another.
+    fn wait_for_word(&self) -> Result<(), Failure> {
+        let Some(channel) = self.reports.as_ref().filter(|_| self.plan.gated) else { return Ok(()) };
+        // Blocked before the manager can be missed: from then on none is lost.
+        let next_manager = sys::Awaited::new(nix::sys::signal::Signal::SIGCONT).at(Step::SignalMask, String::new)?;
+        let mut word = [0];
+        loop {
+            match rustix::io::read(channel, &mut word) {
+                Err(Errno::INTR) => {}
+                Ok(1) => break,
+                _ => {
+                    next_manager.wait();
+                    break;
+                }
+            }
+        }
+        next_manager.over().at(Step::SignalMask, String::new)
     }
 
     /// `Type=idle`: until the manager has nothing else to start, so that a getty's prompt is not written over.

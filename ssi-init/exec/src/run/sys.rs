@@ -73,6 +73,29 @@ pub(super) fn reset_signals(ignore_sigpipe: bool) -> Result<(), Errno> {
     nix::sys::signal::SigSet::empty().thread_set_mask().map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
+/// A signal that is waited for, and not lost while it is not.
+pub(super) struct Awaited(nix::sys::signal::SigSet);
+
+impl Awaited {
+    /// Blocks it, and nothing else.
+    pub(super) fn new(signal: nix::sys::signal::Signal) -> Result<Self, Errno> {
+        let mut set = nix::sys::signal::SigSet::empty();
+        set.add(signal);
+        set.thread_set_mask().map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        Ok(Self(set))
+    }
+
+    /// Until it comes.
+    pub(super) fn wait(&self) {
+        while let Err(nix::errno::Errno::EINTR) = self.0.wait() {}
+    }
+
+    /// Nothing is blocked any more.
+    pub(super) fn over(self) -> Result<(), Errno> {
+        nix::sys::signal::SigSet::empty().thread_set_mask().map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    }
+}
+
 /// Sets the disposition of one signal to ignore, or back.
 pub(super) fn ignore_signal(signal: c_int, ignore: bool) {
     // SAFETY: default and ignore run no code of ours.

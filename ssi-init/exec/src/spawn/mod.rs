@@ -16,6 +16,7 @@ use crate::plan::{ExecPlan, FIRST_SLOT_FD, PlanError, Slot};
 use crate::report::{Outcome, Report, ReportReader};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 /// The slots that every launch has: the plan, and the pipe for reports.
 const RESERVED: u16 = 2;
 const REPORTS: Slot = Slot(1);
+/// The word to begin.
+const GO: &[u8] = b"g";
 
 /// Why no process came to be.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,11 @@ pub struct Launch<'fd> {
     pub parent: ChildOf,
     /// Whether to make a pipe for reports.
     pub reports: bool,
+    /// Whether the program is to wait for [`release`] before it begins. Takes a channel for reports.
+    ///
+    /// A manager that dies before has started nothing, then: the executor waits on, for SIGCONT of a next manager that
+    /// knows of it, or for the signal that ends it.
+    pub gated: bool,
     passed: Vec<BorrowedFd<'fd>>,
 }
 
@@ -94,7 +102,7 @@ pub enum ChildOf {
 impl<'fd> Launch<'fd> {
     /// A start of `plan`, with reports, as the caller's child, in the caller's control group.
     pub fn new(plan: ExecPlan) -> Launch<'fd> {
-        Launch { plan, cgroup: None, parent: ChildOf::Caller, reports: true, passed: Vec::new() }
+        Launch { plan, cgroup: None, parent: ChildOf::Caller, reports: true, gated: false, passed: Vec::new() }
     }
 
     /// Sends a descriptor along; the slot is for the plan's fields.
@@ -102,6 +110,14 @@ impl<'fd> Launch<'fd> {
         self.passed.push(fd);
         Slot((self.passed.len() - 1) as u16 + RESERVED)
     }
+}
+
+/// Lets the program of a gated start begin. `channel`: its [`Spawned::reports`].
+///
+/// # Errors
+/// When the process is gone; its reports tell why.
+pub fn release(channel: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::net::send(channel, GO, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map(drop)
 }
 
 /// A process that has been started.
@@ -187,17 +203,12 @@ impl Spawner {
         if count > usize::from(u16::MAX / 2) {
             return Err(SpawnError::TooMany(count));
         }
-        let (reports, writer) = if launch.reports {
-            let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-                .map_err(|errno| SpawnError::Descriptors { attempt: "make a pipe", errno })?;
-            (Some(reader), Some(writer))
-        } else {
-            (None, None)
-        };
-        let plan = if launch.plan.reports == writer.as_ref().map(|_| REPORTS) {
+        let (reports, writer) = channel(launch)?;
+        let slot = writer.as_ref().map(|_| REPORTS);
+        let plan = if launch.plan.reports == slot && launch.plan.gated == launch.gated {
             launch.plan.encode()?
         } else {
-            ExecPlan { reports: writer.as_ref().map(|_| REPORTS), ..launch.plan.clone() }.encode()?
+            ExecPlan { reports: slot, gated: launch.gated, ..launch.plan.clone() }.encode()?
         };
         let plan = write_memfd(&plan)?;
 
@@ -219,6 +230,25 @@ impl Spawner {
         )?;
         Ok(Spawned { pid: born.pid, pidfd: born.pidfd, reports })
     }
+}
+
+/// What the new process tells its reports by, this side's end first; none, when it is to tell none.
+fn channel(launch: &Launch<'_>) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+    let fail = |attempt| move |errno| SpawnError::Descriptors { attempt, errno };
+    if launch.gated {
+        // Both ways: reports come, and the word to begin goes.
+        let (ours, its) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(fail("make a socket pair"))?;
+        // This end alone: the executor waits at its own.
+        rustix::io::ioctl_fionbio(&ours, true).map_err(fail("set up a socket"))?;
+        return Ok((Some(ours), Some(its)));
+    }
+    if launch.reports {
+        let (reader, writer) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(fail("make a pipe"))?;
+        return Ok((Some(reader), Some(writer)));
+    }
+    Ok((None, None))
 }
 
 fn write_memfd(bytes: &[u8]) -> Result<OwnedFd, SpawnError> {

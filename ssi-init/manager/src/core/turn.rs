@@ -17,6 +17,9 @@ const FOLLOWERS: (u64, u32) = (10_000_000, 64);
 /// How many things are done before others get a turn: as many as no boot and no shutdown of a real system has. What
 /// takes more goes round and round.
 const STEPS: usize = 100_000;
+/// How many units are started before what was done is put on record, and others get a turn: new processes wait for the
+/// first of these.
+const STARTS: usize = 64;
 /// How long it is left alone then, in microseconds.
 const PAUSE: u64 = 1_000_000;
 
@@ -33,8 +36,13 @@ impl Core {
             return;
         }
         self.paused_until = None;
-        let mut steps = 0;
+        let (mut steps, mut starts) = (0, 0);
         loop {
+            if starts >= STARTS {
+                // The rest at once, in a turn of its own.
+                self.paused_until = Some(self.now().monotonic);
+                break;
+            }
             steps += 1;
             if steps > STEPS {
                 let text = format!(
@@ -48,6 +56,7 @@ impl Core {
             let now = self.now();
             if let Some(task) = self.queue.next(&self.graph, &self.table, now.monotonic) {
                 self.take_queue_events();
+                starts += usize::from(task.act == TaskAct::Start);
                 self.perform(task);
             } else if let Some((id, which)) = self.deadlines.take_due(now) {
                 self.due(id, which);

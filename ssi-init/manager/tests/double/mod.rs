@@ -516,8 +516,13 @@ impl World {
 
     /// Lets the core take in what happened by itself: those that a signal ended.
     pub fn run(&mut self) {
-        self.core.settle();
         loop {
+            self.core.settle();
+            // What is left of a large turn comes in turns of its own, at once.
+            let now = self.state.borrow().now.monotonic;
+            while self.core.next_due().0.is_some_and(|at| at <= now) {
+                self.core.settle();
+            }
             let ended = std::mem::take(&mut self.state.borrow_mut().ended);
             self.told.extend(self.core.take_outgoing());
             if ended.is_empty() {

@@ -111,6 +111,7 @@ fn boot(settings: &Settings, machine: &Machine) -> Option<Found> {
         console::reset();
         the_machine(&path);
     }
+    raise_limits(machine.container);
     join_cgroup();
     if let Err(error) = loopback() {
         say!(Warning, "bringing the loopback device up: {}", error.desc());
@@ -149,6 +150,24 @@ fn the_machine(path: &OsString) {
             }
             Err(error) => say!(Note, "loading the module autofs4: {error}; automounts will not work"),
         }
+    }
+}
+
+/// Kernel limits that are too low for a machine full of services, raised as systemd(1) raises them: the queue of a
+/// datagram socket (the journal's, the notify socket's), which each network namespace has of its own, and the number of
+/// open files of the whole machine, which memory limits anyway.
+fn raise_limits(container: bool) {
+    const QUEUE: &str = "/proc/sys/net/unix/max_dgram_qlen";
+    const LEAST: u64 = 512;
+    let queue = std::fs::read_to_string(QUEUE).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    if queue.is_some_and(|queue| queue < LEAST)
+        && let Err(error) = std::fs::write(QUEUE, format!("{LEAST}\n"))
+    {
+        say!(Note, "raising {QUEUE} to {LEAST}: {error}");
+    }
+    const FILES: &str = "/proc/sys/fs/file-max";
+    if !container && let Err(error) = std::fs::write(FILES, format!("{}\n", i64::MAX)) {
+        say!(Note, "raising {FILES}: {error}");
     }
 }
 

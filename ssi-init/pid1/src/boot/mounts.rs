@@ -64,6 +64,10 @@ const DIRECTORIES: [(&str, u32); 5] = [
     ("/run/ssi", 0o755),
 ];
 
+/// Debian keeps locks in a file system of their own, so that no user can fill `/run` with them (`systemd` of Debian,
+/// "make /run/lock tmpfs an API fs"). Elsewhere it is a directory.
+const DEBIAN_LOCKS: Mount = at("/run/lock", "tmpfs", SECURE, "mode=1777,size=5242880", Need::May);
+
 /// Names that programs expect in `/dev` and the kernel does not make.
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "/dev/fd"),
@@ -119,6 +123,12 @@ pub(crate) fn api(container: bool) -> Result<(), String> {
             failed.push(format!("making the directory {path}: {error}"));
         }
     }
+    if is_debian() && !is_mounted(DEBIAN_LOCKS.place) {
+        // Where it cannot be, the directory made above serves.
+        if let Err(error) = DEBIAN_LOCKS.make() {
+            say!(Note, "mounting {} on {}: {error}", DEBIAN_LOCKS.kind, DEBIAN_LOCKS.place);
+        }
+    }
     for (target, link) in LINKS {
         // Made by the kernel's owner, or by the initramfs, already.
         let _ = symlink(target, link);
@@ -147,10 +157,38 @@ impl Mount {
     }
 }
 
+/// Whether os-release(5) says that this is Debian or made from it.
+fn is_debian() -> bool {
+    let read = |path| fs::read_to_string(path).ok();
+    read("/etc/os-release").or_else(|| read("/usr/lib/os-release")).is_some_and(|text| of_debian(&text))
+}
+
+fn of_debian(os_release: &str) -> bool {
+    let named = |line: &str| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")).map(str::to_owned);
+    os_release
+        .lines()
+        .filter_map(|line| named(line.trim()))
+        .any(|value| value.trim_matches(['"', '\'']).split(' ').any(|word| word == "debian"))
+}
+
 /// Is there a file system of its own at this place? Its device number is another than its parent directory's.
 fn is_mounted(place: &str) -> bool {
     let (Ok(own), Ok(parent)) = (rustix::fs::stat(place), rustix::fs::stat(format!("{place}/.."))) else {
         return false;
     };
     own.st_dev != parent.st_dev
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_is_told_from_others() {
+        assert!(of_debian("NAME=x\nID=debian\n"));
+        assert!(of_debian("ID=ubuntu\nID_LIKE=\"debian\"\n"));
+        assert!(of_debian("ID='mint'\nID_LIKE='ubuntu debian'\n"));
+        assert!(!of_debian("ID=fedora\nID_LIKE=debianish\nNAME=debian\nBUILD_ID=debian\n"));
+        assert!(!of_debian(""));
+    }
 }

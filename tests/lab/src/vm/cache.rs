@@ -31,6 +31,11 @@ pub(crate) fn run_directory(lab: &str) -> PathBuf {
     directory().join("runs").join(lab)
 }
 
+/// A node's disk there.
+pub(crate) fn disk(lab: &str, node: crate::spec::NodeNumber) -> PathBuf {
+    run_directory(lab).join(format!("node{node}.qcow2"))
+}
+
 /// A key of all these parts.
 pub(crate) fn key<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();

@@ -93,7 +93,7 @@ impl VmHost {
 
     /// A node's disk in this run.
     pub(crate) fn disk(&self, node: NodeNumber) -> PathBuf {
-        cache::run_directory(&self.spec.name).join(format!("node{node}.qcow2"))
+        cache::disk(&self.spec.name, node)
     }
 
     /// Gives a node a fresh disk on top of another, or of the image.
