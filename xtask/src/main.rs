@@ -5,6 +5,7 @@
 //!   demo   a cluster of virtual machines, a tour of it, and a shell in it
 //!   test   everything that says whether the checkout is good
 //!   bench  figures of ours beside a peer's, measured in one run
+//!   fuzz   input that nobody thought of, to whatever reads input
 //!   man    manual pages and completions, as a package ships them
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod bench;
 mod command;
 mod demo;
+mod fuzz;
 mod man;
 mod packages;
 mod place;
@@ -24,13 +26,14 @@ mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ssi_lab::Kind;
 
 use place::Place;
-use progress::line;
+use progress::{Mark, Progress, line};
 
 /// Whatever is done with this checkout, in one word.
 #[derive(Parser)]
@@ -48,6 +51,8 @@ enum Command {
     Test(Test),
     /// Measure ours beside a peer
     Bench(Bench),
+    /// Try input that nobody thought of on whatever reads input
+    Fuzz(Fuzz),
     /// Write the manual pages and the shells' completions to a directory
     Man(Man),
 }
@@ -114,6 +119,18 @@ struct Test {
 }
 
 #[derive(Args)]
+struct Fuzz {
+    /// The targets [default: all]
+    names: Vec<String>,
+    /// How long for all of them together
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    minutes: u64,
+    /// Tell which there are
+    #[arg(long, exclusive = true)]
+    list: bool,
+}
+
+#[derive(Args)]
 struct Man {
     /// The directory [default: man in the directory cargo builds into]
     directory: Option<PathBuf>,
@@ -146,6 +163,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
             bench::run(&place, name, &settings, bench.json.as_deref()).map(|()| true)
         }
         Command::Test(test) => test::run(&place, test.quick, test.json.as_deref()),
+        Command::Fuzz(fuzz) => run_fuzz(&place, fuzz),
         Command::Man(man) => {
             let directory = man.directory.clone().unwrap_or_else(|| place.target.join("man"));
             let written = man::write(&place, &directory)?;
@@ -154,4 +172,28 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+fn run_fuzz(place: &Place, asked: &Fuzz) -> Result<bool> {
+    let targets = fuzz::chosen(place, &asked.names)?;
+    if asked.list {
+        targets.iter().for_each(|target| line(&target.name));
+        return Ok(true);
+    }
+    let progress = Progress::begin("building");
+    let programs = fuzz::build(place, &targets, &mut |what| progress.say(what))?;
+    progress.end(Mark::Good, &format!("{} targets", targets.len()));
+    let each = Duration::from_secs(asked.minutes * 60) / u32::try_from(targets.len()).unwrap_or(u32::MAX).max(1);
+    let mut good = true;
+    for target in &targets {
+        let progress = Progress::begin(&target.name);
+        let ran = fuzz::run(place, target, &programs, each, &mut |what| progress.say(what))?;
+        let mark = if ran.broken.is_none() { Mark::Good } else { Mark::Bad };
+        progress.end(mark, &format!("{} inputs, {} MiB at most", ran.inputs, ran.peak_mib));
+        if let Some(broken) = ran.broken {
+            good = false;
+            line(&broken);
+        }
+    }
+    Ok(good)
 }

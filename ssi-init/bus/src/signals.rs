@@ -2,7 +2,7 @@
 //! What clients are told without having asked: units and jobs come and go, properties change.
 //!
 //! Those at the manager's own socket hear everything; the system bus hears it only while somebody there has subscribed,
-//! or waits for the job it is about.
+//! or waits for the job or holds the unit it is about.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -54,6 +54,16 @@ fn listeners(clients: &Clients, audience: Audience, job: Option<JobId>) -> Vec<T
     to
 }
 
+/// Who hears of a unit: beside those who listen to all, clients on the bus that hold it, as `systemd-run --wait` does.
+fn listeners_of(clients: &Clients, audience: Audience, core: &Core, id: UnitId) -> Vec<To> {
+    let mut to = listeners(clients, audience, None);
+    let held = || core.unit(id).runtime.held_by.iter().any(|holder| holder.starts_with(':'));
+    if audience.bus && !to.contains(&To::Bus) && held() {
+        to.push(To::Bus);
+    }
+    to
+}
+
 /// Reading files again begins, or is over.
 pub(crate) fn reloading(clients: &mut Clients, active: bool) {
     let mut to = vec![To::Peers];
@@ -97,9 +107,9 @@ pub(crate) fn tell<'a>(
             Outgoing::Action { .. } => {}
         }
     }
-    let to = listeners(clients, audience, None);
-    if !to.is_empty() {
-        for id in changed.into_iter().filter(|id| core.table.contains(*id)) {
+    for id in changed.into_iter().filter(|id| core.table.contains(*id)) {
+        let to = listeners_of(clients, audience, core, id);
+        if !to.is_empty() {
             unit_changed(clients, &to, core, id);
         }
     }
@@ -129,9 +139,12 @@ pub(crate) fn tell<'a>(
 }
 
 fn unit_new(clients: &mut Clients, audience: Audience, core: &Core, id: UnitId) {
-    let to = listeners(clients, audience, None);
     // One that was found to be another's other name in the same turn has never been there for anybody.
-    if to.is_empty() || !core.table.contains(id) {
+    if !core.table.contains(id) {
+        return;
+    }
+    let to = listeners_of(clients, audience, core, id);
+    if to.is_empty() {
         return;
     }
     let name = &core.unit(id).name;

@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) starting: BTreeMap<u32, Starting>,
     /// Those of them that wait until this turn is on record.
     pub(crate) gated: Vec<u32>,
+    /// Descriptors that services have stored and whose other ends are watched, by the numbers they are watched under.
+    pub(crate) stored: BTreeMap<u32, FdKey>,
     /// Starting processes of an earlier manager, whose reports nobody reads any more.
     pub(crate) unheard: Vec<Pid>,
     /// Processes of an earlier manager that may wait for its word, which it did not live to give.
@@ -107,6 +109,7 @@ impl Inner {
 
     /// Lets go of one.
     pub(crate) fn let_go(&mut self, key: &FdKey) {
+        self.unwatch_stored(key);
         let told = self.kept.close(&mut self.link, key);
         self.told(told);
     }
@@ -198,6 +201,14 @@ impl System for Machine {
 
     fn group_of(&self, pid: Pid) -> Option<String> {
         self.0.borrow().groups.group_of(pid.0)
+    }
+
+    fn is_same_file(&self, one: &FdKey, other: &FdKey) -> bool {
+        let inner = self.0.borrow();
+        match (inner.kept.get(one), inner.kept.get(other)) {
+            (Some(one), Some(other)) => ssi_watch::is_same_file(one, other),
+            _ => false,
+        }
     }
 
     fn remove_path(&mut self, path: &str) {

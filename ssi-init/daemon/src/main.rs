@@ -225,6 +225,7 @@ fn begin(link: Link, handover: &mut Handover) -> Result<Manager> {
         conditions: ThisMachine::new(settings.host.clone()),
         starting: BTreeMap::new(),
         gated: Vec::new(),
+        stored: BTreeMap::new(),
         unheard: Vec::new(),
         orphaned: Vec::new(),
         environment: whole.environment.clone(),
@@ -297,6 +298,7 @@ fn go_on(manager: &mut Manager, remembered: Remembered) {
     inner.borrow_mut().release_orphaned();
     core.sys.log(Priority::Notice, None, &format!("takes over {count} units from an earlier manager"));
     drop_unused_descriptors(core, &mut inner.borrow_mut());
+    inner.borrow_mut().watch_all_stored();
     let events = inner.borrow_mut().all_of_kernel();
     for event in events {
         core.handle(event);

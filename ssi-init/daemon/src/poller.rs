@@ -35,6 +35,8 @@ pub(crate) enum Source {
     Clock,
     /// What a starting process tells.
     Report(u32),
+    /// The other end of what a service has stored.
+    Stored(u32),
 }
 
 impl Source {
@@ -54,13 +56,16 @@ impl Source {
     fn number(self) -> u64 {
         match self {
             Source::Report(pid) => (1 << 32) | u64::from(pid),
+            Source::Stored(number) => (2 << 32) | u64::from(number),
             other => Self::ALL.iter().position(|one| *one == other).unwrap_or(0) as u64,
         }
     }
 
     fn of(number: u64) -> Option<Source> {
-        if number >> 32 == 1 {
-            return Some(Source::Report(number as u32));
+        match number >> 32 {
+            1 => return Some(Source::Report(number as u32)),
+            2 => return Some(Source::Stored(number as u32)),
+            _ => {}
         }
         Self::ALL.get(usize::try_from(number).ok()?).copied()
     }
@@ -112,6 +117,16 @@ impl Poller {
         }
     }
 
+    /// Waits for the other end to go away, and for nothing else.
+    ///
+    /// # Errors
+    /// epoll_ctl(2): EPERM for what has no other end, as files.
+    pub(crate) fn set_hang_up(&mut self, source: Source, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        epoll::add(&self.epoll, fd, EventData::new_u64(source.number()), EventFlags::empty())?;
+        self.writes.insert(source, false);
+        Ok(())
+    }
+
     /// Waits no more.
     pub(crate) fn remove(&mut self, source: Source, fd: BorrowedFd<'_>) {
         if self.writes.remove(&source).is_some() {
@@ -137,6 +152,7 @@ mod tests {
     #[test]
     fn every_source_is_told_from_the_others() {
         let all = Source::ALL.into_iter().chain([Source::Report(0), Source::Report(7), Source::Report(u32::MAX)]);
+        let all = all.chain([Source::Stored(0), Source::Stored(7), Source::Stored(u32::MAX)]);
         for source in all {
             assert_eq!(Source::of(source.number()), Some(source));
         }

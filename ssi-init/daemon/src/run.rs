@@ -155,6 +155,10 @@ impl Manager {
                 if runs { vec![Event::Executed { pid: Pid(pid) }] } else { vec![] }
             }
             Source::Notify => return self.notified(),
+            Source::Stored(number) => {
+                let key = self.inner.borrow().stored.get(&number).cloned();
+                key.map(Event::StoredGone).into_iter().collect()
+            }
             other => self.inner.borrow_mut().kernel_events(other),
         };
         for event in events {

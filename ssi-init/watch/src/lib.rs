@@ -48,3 +48,5 @@ pub mod ports;
 mod sys;
 pub mod tables;
 pub mod trail;
+
+pub use sys::is_same_file;

@@ -184,3 +184,12 @@ pub(crate) fn opened_mount(request: &AutofsRequest) -> Option<OwnedFd> {
     // SAFETY: AUTOFS_DEV_IOCTL_OPENMOUNT has just made it for this caller, who takes it once.
     (request.mount >= 0).then(|| unsafe { OwnedFd::from_raw_fd(request.mount) })
 }
+
+/// Whether two descriptors are one open file, kcmp(2); `false` where the kernel does not tell.
+pub fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    const KCMP_FILE: libc::c_int = 0;
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let (one, other) = (one.as_raw_fd() as libc::c_ulong, other.as_raw_fd() as libc::c_ulong);
+    // SAFETY: numbers alone go to the kernel, which writes nothing.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, KCMP_FILE, one, other) == 0 }
+}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What a node's `ssi-init` must stand without a service lost: unit files that cannot be read, a `/run` with no room,
-//! 10,000 units. What takes a kernel of its own (a fork bomb under `TasksMax=`, a clock that jumps) is in `vm_init`.
+//! 10,000 units.
 
 use anyhow::{Context as _, Result, ensure};
 use ssi_e2e::{Cluster, Options, eventually};

@@ -55,6 +55,58 @@ fn a_node_boots_with_nothing_failed() -> Result<()> {
 }
 
 #[test]
+fn what_services_have_stored_goes_when_its_other_end_does() -> Result<()> {
+    let cluster = alone("i-store", 1)?;
+    let node = cluster.lab.node(1)?;
+    // journald stores the stream of each service, to go on with it after a restart of its own.
+    let stored = || -> Result<usize> {
+        let journald = "systemd-journald.service";
+        Ok(said(&node, &["systemctl", "show", "-P", "NFileDescriptorStore", journald])?.parse()?)
+    };
+    let run = |count: usize| node.shell(&format!("for n in $(seq {count}); do systemd-run --quiet --wait true; done"));
+    run(1)?;
+    unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    node.check(&["systemctl", "start", "lasting.service"])?;
+    eventually("the stream of what lasts is stored", || Ok(stored()? > 0))?;
+    run(20)?;
+    eventually("streams of what has ended are let go", || Ok(stored()? < 15))?;
+    node.shell("kill -KILL $(pidof ssi-init-manager)")?;
+    cluster.wait_booted(1)?;
+    let before = stored()?;
+    ensure!(before > 0, "the next manager has lost the stream of what lasts");
+    run(20)?;
+    eventually("streams are let go by the next manager too", || Ok(stored()? <= before))?;
+    // With no other end, and told not to look: it stays.
+    unit(
+        &node,
+        "keeps.service",
+        "[Service]\nType=notify\nNotifyAccess=all\nFileDescriptorStoreMax=8\nExecStart=/usr/bin/python3 /usr/local/keeps\n",
+    )?;
+    node.put("/usr/local/keeps", KEEPS, 0o755)?;
+    node.check(&["systemctl", "start", "keeps.service"])?;
+    // One watched whose other end is there, one unwatched whose is not; one told twice, and one whose other end is gone.
+    eventually("two are left of four", || {
+        Ok(said(&node, &["systemctl", "show", "-P", "NFileDescriptorStore", "keeps.service"])? == "2")
+    })?;
+    Ok(())
+}
+
+/// Stores descriptors of each kind.
+const KEEPS: &str = "import array, os, socket, time\n\
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+    notify.connect(os.environ['NOTIFY_SOCKET'])\n\
+    def store(fd, more=''):\n    \
+        notify.sendmsg([f'FDSTORE=1\\nFDNAME=x{more}'.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [fd.fileno()]))])\n\
+    one, other = socket.socketpair()\n\
+    store(one)\nstore(one)\n\
+    for more in ('', '\\nFDPOLL=0'):\n    \
+        gone, end = socket.socketpair()\n    \
+        end.close()\n    \
+        store(gone, more)\n\
+    notify.send(b'READY=1')\n\
+    time.sleep(100000)\n";
+
+#[test]
 fn the_manager_and_process_1_are_replaced_with_nothing_stopped() -> Result<()> {
     let cluster = alone("i-again", 1)?;
     let node = cluster.lab.node(1)?;

@@ -123,7 +123,9 @@ impl Inner {
                 kernel.autofs.as_mut().map(|autofs| (autofs.events(), autofs.troubles())).unwrap_or_default()
             }
             Source::Clock => (kernel.clock.events(), kernel.clock.troubles()),
-            Source::Link | Source::Groups | Source::Notify | Source::Report(_) => Default::default(),
+            Source::Link | Source::Groups | Source::Notify | Source::Report(_) | Source::Stored(_) => {
+                Default::default()
+            }
         };
         for trouble in troubles {
             self.log(Priority::Warning, None, &trouble.to_string());

@@ -23,6 +23,10 @@ const NOTIFY_KEY: &str = "ssi/notify";
 /// Where systemctl asks.
 const PRIVATE_KEY: &str = "ssi/private";
 
+/// The beginnings of keys of what services have stored: whose other end is watched, and not (`FDPOLL=0`).
+const WATCHED: &str = "store/";
+const UNWATCHED: &str = "store-unwatched/";
+
 fn not_open(what: &str, key: &FdKey) -> SystemError {
     SystemError {
         what: format!("{what} {}", key.0),
@@ -131,6 +135,33 @@ impl Inner {
         Ok(())
     }
 
+    /// Has it told when nothing can come of a stored descriptor any more (sd_pid_notify_with_fds(3), `FDSTORE=1`).
+    fn watch_stored(&mut self, key: &FdKey) {
+        let Some(fd) = self.kept.get(key) else { return };
+        let number = self.stored.last_key_value().map_or(0, |(last, _)| last.wrapping_add(1));
+        // What has no other end cannot be watched, and need not be.
+        if self.poller.set_hang_up(Source::Stored(number), fd).is_ok() {
+            self.stored.insert(number, key.clone());
+        }
+    }
+
+    /// The same for all that earlier managers have kept.
+    pub(crate) fn watch_all_stored(&mut self) {
+        let keys: Vec<FdKey> = self.kept.keys().filter(|key| key.0.starts_with(WATCHED)).cloned().collect();
+        keys.iter().for_each(|key| self.watch_stored(key));
+    }
+
+    /// To be called before it is closed: process 1 has it too, so that closing it here would not end the watch.
+    pub(crate) fn unwatch_stored(&mut self, key: &FdKey) {
+        let Some(number) = self.stored.iter().find(|(_, known)| *known == key).map(|(number, _)| *number) else {
+            return;
+        };
+        self.stored.remove(&number);
+        if let Some(fd) = self.kept.get(key) {
+            self.poller.remove(Source::Stored(number), fd);
+        }
+    }
+
     /// The message that is next at that socket: `None`, there is none; `Some(None)`, one that is not the core's.
     pub(crate) fn peek_notification(&mut self) -> Option<Option<Notification>> {
         let (mut message, fds) = match self.kernel.notifications.as_ref()?.peek()? {
@@ -143,9 +174,14 @@ impl Inner {
             }
         };
         if message.get("FDSTORE") == Some("1") {
+            // Whether it is watched is in the key: the next manager knows it by that.
+            let folder = if message.get("FDPOLL") == Some("0") { UNWATCHED } else { WATCHED };
             for fd in fds {
-                let key = FdKey(format!("store/{:032x}", super::random()));
+                let key = FdKey(format!("{folder}{:032x}", super::random()));
                 self.keep(key.clone(), fd);
+                if folder == WATCHED {
+                    self.watch_stored(&key);
+                }
                 message.fds.push(key);
             }
         }

@@ -77,6 +77,7 @@ pub enum Call {
     IsAlive(Pid),
     ReadPidFile(String),
     GroupOf(Pid),
+    IsSameFile { one: FdKey, other: FdKey },
     RemovePath(String),
     OpenPorts { unit: UnitName, keys: Vec<FdKey> },
     WatchPorts { unit: UnitName, keys: Vec<FdKey>, on: bool },
@@ -118,6 +119,7 @@ impl Call {
                 | IsAlive(_)
                 | ReadPidFile(_)
                 | GroupOf(_)
+                | IsSameFile { .. }
                 | PathHolds(_)
                 | Stamp(_)
                 | TimeZone
@@ -281,6 +283,10 @@ impl<D: Deck> System for Tapped<D> {
 
     fn group_of(&self, pid: Pid) -> Option<String> {
         self.0.ask(|| Call::GroupOf(pid), |sys| sys.group_of(pid))
+    }
+
+    fn is_same_file(&self, one: &FdKey, other: &FdKey) -> bool {
+        self.0.ask(|| Call::IsSameFile { one: one.clone(), other: other.clone() }, |sys| sys.is_same_file(one, other))
     }
 
     fn remove_path(&mut self, path: &str) {

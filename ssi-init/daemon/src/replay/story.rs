@@ -214,6 +214,7 @@ fn event_words(event: &Event) -> String {
             let sender = message.sender.map_or_else(|| "somebody".to_owned(), |pid| format!("process {pid}"));
             format!("{sender} says {}", fields.join(" "))
         }
+        Event::StoredGone(key) => format!("the other end of {} is gone", key.0),
         Event::PidFileChanged(unit) => format!("something changed where the PID file of {unit} is to be"),
         Event::Port { unit, port } => format!("there is something at {} of {unit}", port.0),
         Event::PathChanged(unit) => format!("a path of {unit} changed"),

@@ -134,9 +134,13 @@ fn units_of<'a>(table: &'a super::table::Table, syspath: &'a str) -> impl Iterat
     table.iter().filter(is).map(|unit| unit.id)
 }
 
-/// The unit named for the device's place in sysfs, if this is another one of the device's.
+/// The unit named for the device's place in sysfs, if this is another one of the device's. What is named for another place
+/// there, as `SYSTEMD_ALIAS=` does for network devices, follows nobody: systemctl(1) shows it beside the first.
 pub(super) fn following(core: &Core, id: UnitId) -> Option<UnitId> {
     let unit = core.unit(id);
+    if unit.name.as_str().starts_with("sys-") {
+        return None;
+    }
     let main = main_unit(unit.runtime.kind.device().syspath()?)?;
     core.table.find(&main).filter(|main| *main != id)
 }

@@ -95,6 +95,8 @@ pub enum Event {
     OutOfMemory(String),
     /// A message came at the notification socket.
     Notified(service::Notification),
+    /// The other end of a descriptor that a service has stored is gone: nothing comes of it any more.
+    StoredGone(FdKey),
     /// Something changed where a service's PID file is to be.
     PidFileChanged(UnitName),
     /// There is something to read at a socket unit's descriptor, by one of its processes or a connection.
@@ -292,6 +294,7 @@ impl Core {
                 }
             }
             Event::Notified(message) => self.notified(&message),
+            Event::StoredGone(key) => service::stored_gone(self, &key),
             Event::PidFileChanged(unit) => self.about(&unit, service::pid_file_changed),
             Event::Port { unit, port } => self.about(&unit, |core, id| socket::incoming(core, id, &port)),
             Event::PathChanged(unit) => self.about(&unit, path::changed),

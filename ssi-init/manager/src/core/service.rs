@@ -26,6 +26,7 @@ mod processes;
 mod runtime;
 
 pub(in crate::core) use ends::{deadline, exited, group_empty, out_of_memory};
+pub(in crate::core) use messages::stored_gone;
 pub use messages::{Notification, notified};
 pub(in crate::core) use processes::pid_file_changed;
 pub use runtime::{List, Ran, Running, Said, ServiceResult, ServiceRuntime};

@@ -271,13 +271,15 @@ fn is_named_for(name: &UnitName, path: &str) -> bool {
 
 /// Mount points that PID 1 makes for itself, and those of the kernel's control groups.
 fn is_api_mount(path: &str) -> bool {
-    const POINTS: [&str; 15] = [
+    const POINTS: [&str; 16] = [
         "/proc",
         "/sys",
         "/dev",
         "/dev/shm",
         "/dev/pts",
         "/run",
+        // Debian's.
+        "/run/lock",
         "/sys/kernel/security",
         "/sys/fs/smackfs",
         "/sys/fs/cgroup",

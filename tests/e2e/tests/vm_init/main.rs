@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `ssi-init` as process 1 of virtual machines with an unmodified Debian, beside its systemd.
 
-use std::io::Write as _;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ssi_e2e::{booted, eventually, programs};
@@ -133,82 +129,5 @@ fn a_server_boots_to_what_systemd_boots_it_to() -> Result<()> {
     }
     let differences = Picture::of(&ours)?.differences(&Picture::of(&theirs)?);
     ensure!(differences.is_empty(), "after daemon-reload and daemon-reexec: {differences}");
-    power_off_cleanly(&lab)
-}
-
-/// A person at the serial console.
-struct Console {
-    stream: UnixStream,
-    log: PathBuf,
-    seen: usize,
-}
-
-impl Console {
-    fn open(lab: &Lab, node: u32) -> Result<Self> {
-        let folder = lab.directory().join(format!("node{node}"));
-        let stream = UnixStream::connect(folder.join("serial.sock")).context("going to the console")?;
-        stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-        let log = folder.join("console.log");
-        let seen = Self::read(&log)?.len();
-        Ok(Self { stream, log, seen })
-    }
-
-    fn read(log: &Path) -> Result<String> {
-        Ok(String::from_utf8_lossy(&std::fs::read(log)?).into_owned())
-    }
-
-    fn waits_for(&mut self, text: &str) -> Result<()> {
-        let mut all = String::new();
-        eventually("a text on the console", || {
-            all = Self::read(&self.log)?;
-            Ok(all.get(self.seen..).is_some_and(|new| new.contains(text)))
-        })
-        .with_context(|| format!("'{text}' is not in: {}", all.get(self.seen..).unwrap_or_default()))?;
-        self.seen = all.len();
-        Ok(())
-    }
-
-    fn types(&mut self, line: &str) -> Result<()> {
-        Ok(self.stream.write_all(format!("{line}\n").as_bytes())?)
-    }
-}
-
-#[test]
-fn a_small_machine_is_led_by_systemctl_and_its_console() -> Result<()> {
-    let lab = two("vm-small", &[])?;
-    boot_both(&lab)?;
-    let (theirs, ours) = (lab.node(1)?, lab.node(2)?);
-    let differences = Picture::of(&ours)?.differences(&Picture::of(&theirs)?);
-    ensure!(differences.is_empty(), "{differences}");
-    ensure!(failed(&ours)? == failed(&theirs)?, "failed: {}, with systemd: {}", failed(&ours)?, failed(&theirs)?);
-    // Rescue and emergency: a shell at the console, and back when it is left.
-    for mode in ["rescue", "emergency"] {
-        let mut console = Console::open(&lab, 2)?;
-        ours.check(&["systemctl", "--no-block", mode])?;
-        console.waits_for("for maintenance")?;
-        console.types("")?;
-        console.types(&format!("systemctl is-active {mode}.target multi-user.target >/run/in-{mode}"))?;
-        eventually("the shell at the console has done it", || {
-            Ok(said(&ours, &format!("wc -l </run/in-{mode}"))?.trim() == "2")
-        })?;
-        let states = said(&ours, &format!("xargs </run/in-{mode}"))?;
-        ensure!(states == "active inactive", "in {mode}: {states}");
-        let runs = said(&ours, "systemctl is-active dbus.service cron.service ssh.service")?;
-        ensure!(!runs.lines().any(|state| state == "active"), "in {mode} there are services: {runs}");
-        console.types("exit")?;
-        eventually("multi-user.target is back", || {
-            Ok(said(&ours, "systemctl is-active multi-user.target")? == "active")
-        })?;
-        settled(&ours)?;
-    }
-    ours.check(&["systemctl", "isolate", "multi-user.target"])?;
-    let boot = said(&ours, "cat /proc/sys/kernel/random/boot_id")?;
-    let _ = ours.exec(&["systemctl", "--no-block", "reboot"]);
-    eventually("the guest has booted again", || {
-        let now = ours.exec(&["cat", "/proc/sys/kernel/random/boot_id"]);
-        Ok(now.is_ok_and(|now| now.success() && now.text().trim() != boot))
-    })?;
-    settled(&ours)?;
-    ensure!(said(&ours, "cat /proc/1/comm")? == "ssi-init");
     power_off_cleanly(&lab)
 }

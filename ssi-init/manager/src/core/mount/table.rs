@@ -32,13 +32,15 @@ pub struct Mounted {
 /// Whether a mount is none of ours: process 1 makes it for itself before there are units, and nothing is to depend on
 /// it; or it is an autofs, which belongs to its automount.
 fn is_passed_over(mounted: &Mounted) -> bool {
-    const POINTS: [&str; 17] = [
+    const POINTS: [&str; 18] = [
         "/proc",
         "/sys",
         "/dev",
         "/dev/shm",
         "/dev/pts",
         "/run",
+        // Debian's.
+        "/run/lock",
         "/sys/kernel/security",
         "/sys/fs/smackfs",
         "/sys/fs/cgroup",

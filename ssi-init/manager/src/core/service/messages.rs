@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use ssi_unit::config::service::{NotifyAccess, ServiceType};
+use ssi_unit::name::UnitType;
 
 use super::{
     Said, ServiceResult, config_of, enter_reload_by_notify, enter_running, enter_signal, enter_start_post,
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::core::state::ServiceState;
 use crate::core::system::{FdKey, Pid, Priority};
+use crate::core::unit::Unit;
 use crate::core::{Clock, Core, Deadline};
 use crate::graph::UnitId;
 
@@ -175,7 +177,11 @@ fn store(core: &mut Core, id: UnitId, message: &Notification) {
     }
     let name = name.filter(|name| good(name)).unwrap_or("stored");
     for key in &message.fds {
-        if core.service_mut(id).stored.len() >= most {
+        let known = &core.unit(id).runtime.kind.service().stored;
+        if known.iter().any(|(known, _)| core.sys.is_same_file(known, key)) {
+            // Told a second time, as after a restart.
+            core.sys.close(std::slice::from_ref(key));
+        } else if core.service_mut(id).stored.len() >= most {
             core.log(
                 Priority::Warning,
                 id,
@@ -186,6 +192,20 @@ fn store(core: &mut Core, id: UnitId, message: &Notification) {
             core.service_mut(id).stored.push((key.clone(), name.to_owned()));
         }
     }
+}
+
+/// The other end of a stored descriptor is gone (systemd.service(5), `FileDescriptorStoreMax=`).
+pub(in crate::core) fn stored_gone(core: &mut Core, key: &FdKey) {
+    let has = |unit: &&Unit| {
+        unit.unit_type() == UnitType::Service
+            && unit.runtime.kind.service().stored.iter().any(|(known, _)| known == key)
+    };
+    let holders: Vec<UnitId> = core.table.iter().filter(has).map(|unit| unit.id).collect();
+    for id in holders {
+        core.service_mut(id).stored.retain(|(known, _)| known != key);
+        core.touch(id);
+    }
+    core.sys.close(std::slice::from_ref(key));
 }
 
 /// `MAINPID=`
