@@ -21,8 +21,9 @@ const ASKED: [(&str, &str); 4] = [
     ("sysctls", "sysctl -a 2>/dev/null"),
 ];
 
-/// Values of the kernel's that tell of the moment, not of how the machine is set up.
-const OF_THE_MOMENT: [&str; 16] = [
+/// Values of the kernel's that tell of the moment, or of how much memory happened to be free when it began, not of how the
+/// machine is set up.
+const OF_THE_MOMENT: [&str; 21] = [
     "fs.binfmt_misc.",
     "fs.dentry-state",
     "fs.file-nr",
@@ -37,8 +38,13 @@ const OF_THE_MOMENT: [&str; 16] = [
     "kernel.random.",
     "kernel.sched_domain.",
     "kernel.tainted",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.udp_mem",
     "net.netfilter.nf_conntrack_count",
+    "vm.admin_reserve_kbytes",
+    "vm.min_free_kbytes",
     "vm.stat_refresh",
+    "vm.user_reserve_kbytes",
 ];
 
 /// What systemd has and ssi-init has not, and why that is right.
