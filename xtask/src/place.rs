@@ -59,6 +59,8 @@ impl Place {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).args(arguments);
         command.env("CARGO_TERM_COLOR", "never").env("CARGO_TERM_PROGRESS_WHEN", "never");
+        // An error tells by its words what was tried; a panic still shows where it was.
+        command.env("RUST_LIB_BACKTRACE", "0");
         // Set by `cargo run` for this program's own build; the next cargo finds its own.
         for own in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_PATH"] {
             command.env_remove(own);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output};
+use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output, Power};
 
 pub mod log;
 
@@ -81,6 +81,18 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Brings up one namespace node that is in no cluster, and waits until it has booted.
+    ///
+    /// # Errors
+    /// What did not come up, or what program was not built.
+    pub fn alone(name: &str) -> Result<Self> {
+        let mut options = Options::new(name, Kind::Ns, 1);
+        options.members = Some(0);
+        let cluster = Self::start(options)?;
+        cluster.wait_booted(1)?;
+        Ok(cluster)
+    }
+
     /// Brings up the lab and starts the daemons; does not wait for nodes to be UP.
     ///
     /// # Errors
@@ -352,6 +364,32 @@ pub fn booted(node: &Node) -> Result<bool> {
     // Before it listens, systemctl says that it is not there.
     let said = node.exec(&["systemctl", "is-system-running"])?.text();
     Ok(["running", "degraded"].contains(&said.trim()))
+}
+
+/// What a program on a node said, without white space around it, however it ended.
+///
+/// # Errors
+/// When the node does not answer.
+pub fn said(node: &Node, words: &[&str]) -> Result<String> {
+    Ok(node.exec(words)?.text().trim().to_owned())
+}
+
+/// Writes a unit file as a node's administrator would; the manager is not told.
+///
+/// # Errors
+/// When the node does not answer, or cannot write.
+pub fn put_unit(node: &Node, name: &str, text: &str) -> Result<()> {
+    Ok(node.put(&format!("/etc/systemd/system/{name}"), text, 0o644)?)
+}
+
+/// Waits until a node is off: until its machine has ended, not only its services.
+///
+/// # Errors
+/// When the lab does not answer, or the node stays on.
+pub fn wait_off(lab: &Lab, node: u32) -> Result<()> {
+    eventually("the node is off", || {
+        Ok(lab.status()?.nodes.iter().all(|status| status.number != node || status.power == Power::Off))
+    })
 }
 
 /// Waits until something holds, asking again and again.

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! What a node's `ssi-init` must stand without a service lost: unit files that cannot be read, a `/run` with no room,
-//! 10,000 units.
+//! 10,000 units. What needs a kernel of its own, a fork bomb and a clock that jumps, is in `vm_init`.
 
 use anyhow::{Context as _, Result, ensure};
-use ssi_e2e::{Cluster, Options, eventually};
-use ssi_lab::{ExecOptions, Kind, Node};
+use ssi_e2e::{Cluster, eventually, said};
+use ssi_lab::{ExecOptions, Node};
 use std::time::Duration;
-
-fn alone(name: &str) -> Result<Cluster> {
-    let mut options = Options::new(name, Kind::Ns, 1);
-    options.members = Some(0);
-    let cluster = Cluster::start(options)?;
-    cluster.wait_booted(1)?;
-    Ok(cluster)
-}
-
-fn said(node: &Node, words: &[&str]) -> Result<String> {
-    Ok(node.exec(words)?.text().trim().to_owned())
-}
 
 /// For what takes long under load.
 fn shell(node: &Node, line: &str) -> Result<String> {
@@ -41,7 +29,7 @@ const LASTING: &str = "[Service]\nExecStart=/bin/sleep 100000\n";
 
 #[test]
 fn unit_files_that_cannot_be_read_are_told_by_name_and_hold_nobody_up() -> Result<()> {
-    let cluster = alone("h-files")?;
+    let cluster = Cluster::alone("h-files")?;
     let node = cluster.lab.node(1)?;
     let system = "/etc/systemd/system";
     node.put(&format!("{system}/good.service"), LASTING, 0o644)?;
@@ -71,7 +59,7 @@ fn unit_files_that_cannot_be_read_are_told_by_name_and_hold_nobody_up() -> Resul
 
 #[test]
 fn without_room_in_run_services_go_on_and_can_be_led() -> Result<()> {
-    let cluster = alone("h-room")?;
+    let cluster = Cluster::alone("h-room")?;
     let node = cluster.lab.node(1)?;
     node.put("/etc/systemd/system/good.service", LASTING, 0o644)?;
     node.put("/etc/systemd/system/other.service", LASTING, 0o644)?;
@@ -99,7 +87,7 @@ fn without_room_in_run_services_go_on_and_can_be_led() -> Result<()> {
 
 #[test]
 fn ten_thousand_units() -> Result<()> {
-    let cluster = alone("h-many")?;
+    let cluster = Cluster::alone("h-many")?;
     let node = cluster.lab.node(1)?;
     shell(
         &node,

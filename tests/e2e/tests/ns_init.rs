@@ -2,31 +2,12 @@
 //! `ssi-init` as process 1 of namespace nodes, asked by the distribution's own systemctl(1).
 
 use anyhow::{Result, ensure};
-use ssi_e2e::{Cluster, Options, eventually};
-use ssi_lab::{Kind, Node};
-
-/// A lab of that many nodes with `ssi-init`, in no cluster.
-fn alone(name: &str, nodes: u32) -> Result<Cluster> {
-    let mut options = Options::new(name, Kind::Ns, nodes);
-    options.members = Some(0);
-    let cluster = Cluster::start(options)?;
-    for n in 1..=nodes {
-        cluster.wait_booted(n)?;
-    }
-    Ok(cluster)
-}
-
-fn said(node: &Node, words: &[&str]) -> Result<String> {
-    Ok(node.exec(words)?.text().trim().to_owned())
-}
-
-fn unit(node: &Node, name: &str, text: &str) -> Result<()> {
-    Ok(node.put(&format!("/etc/systemd/system/{name}"), text, 0o644)?)
-}
+use ssi_e2e::{Cluster, Options, eventually, put_unit, said, wait_off};
+use ssi_lab::Kind;
 
 #[test]
 fn a_node_boots_with_nothing_failed() -> Result<()> {
-    let cluster = alone("i-boot", 1)?;
+    let cluster = Cluster::alone("i-boot")?;
     let node = cluster.lab.node(1)?;
     ensure!(said(&node, &["cat", "/proc/1/comm"])? == "ssi-init");
     ensure!(said(&node, &["systemctl", "is-system-running"])? == "running");
@@ -56,7 +37,7 @@ fn a_node_boots_with_nothing_failed() -> Result<()> {
 
 #[test]
 fn what_services_have_stored_goes_when_its_other_end_does() -> Result<()> {
-    let cluster = alone("i-store", 1)?;
+    let cluster = Cluster::alone("i-store")?;
     let node = cluster.lab.node(1)?;
     // journald stores the stream of each service, to go on with it after a restart of its own.
     let stored = || -> Result<usize> {
@@ -65,7 +46,7 @@ fn what_services_have_stored_goes_when_its_other_end_does() -> Result<()> {
     };
     let run = |count: usize| node.shell(&format!("for n in $(seq {count}); do systemd-run --quiet --wait true; done"));
     run(1)?;
-    unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    put_unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
     node.check(&["systemctl", "start", "lasting.service"])?;
     eventually("the stream of what lasts is stored", || Ok(stored()? > 0))?;
     run(20)?;
@@ -77,7 +58,7 @@ fn what_services_have_stored_goes_when_its_other_end_does() -> Result<()> {
     run(20)?;
     eventually("streams are let go by the next manager too", || Ok(stored()? <= before))?;
     // With no other end, and told not to look: it stays.
-    unit(
+    put_unit(
         &node,
         "keeps.service",
         "[Service]\nType=notify\nNotifyAccess=all\nFileDescriptorStoreMax=8\nExecStart=/usr/bin/python3 /usr/local/keeps\n",
@@ -108,10 +89,10 @@ const KEEPS: &str = "import array, os, socket, time\n\
 
 #[test]
 fn the_manager_and_process_1_are_replaced_with_nothing_stopped() -> Result<()> {
-    let cluster = alone("i-again", 1)?;
+    let cluster = Cluster::alone("i-again")?;
     let node = cluster.lab.node(1)?;
-    unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
-    unit(
+    put_unit(&node, "lasting.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    put_unit(
         &node,
         "ends.service",
         "[Service]\nExecStart=/bin/sh -c 'until test -e /run/go; do sleep 0.05; done; exit 7'\n",
@@ -144,7 +125,7 @@ fn the_manager_and_process_1_are_replaced_with_nothing_stopped() -> Result<()> {
 
 #[test]
 fn a_node_is_turned_off_by_systemctl_and_its_services_end_in_order() -> Result<()> {
-    let cluster = alone("i-off", 1)?;
+    let cluster = Cluster::alone("i-off")?;
     let node = cluster.lab.node(1)?;
     let service = |after: &str| {
         format!(
@@ -152,9 +133,9 @@ fn a_node_is_turned_off_by_systemctl_and_its_services_end_in_order() -> Result<(
             ExecStop=/bin/sh -c 'echo %n >>/var/log/ends; sync'\n"
         )
     };
-    unit(&node, "first.service", &service("basic.target"))?;
-    unit(&node, "second.service", &service("first.service"))?;
-    unit(
+    put_unit(&node, "first.service", &service("basic.target"))?;
+    put_unit(&node, "second.service", &service("first.service"))?;
+    put_unit(
         &node,
         "stubborn.service",
         "[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'\n\
@@ -163,7 +144,7 @@ fn a_node_is_turned_off_by_systemctl_and_its_services_end_in_order() -> Result<(
     node.check(&["systemctl", "start", "first.service", "second.service", "stubborn.service"])?;
     // The node may be gone before it has answered.
     let _ = node.exec(&["systemctl", "--no-block", "poweroff"]);
-    eventually("the node is off", || Ok(cluster.lab.node(1)?.exec(&["true"]).is_err()))?;
+    wait_off(&cluster.lab, 1)?;
     cluster.power_on(1)?;
     cluster.wait_booted(1)?;
     let ends = said(&cluster.lab.node(1)?, &["cat", "/var/log/ends"])?;
@@ -173,10 +154,10 @@ fn a_node_is_turned_off_by_systemctl_and_its_services_end_in_order() -> Result<(
 
 #[test]
 fn isolate_rescue_and_back() -> Result<()> {
-    let cluster = alone("i-isolate", 1)?;
+    let cluster = Cluster::alone("i-isolate")?;
     let node = cluster.lab.node(1)?;
-    unit(&node, "shop.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
-    unit(
+    put_unit(&node, "shop.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    put_unit(
         &node,
         "shop.target",
         "[Unit]\nRequires=basic.target shop.service\nAfter=basic.target shop.service\nAllowIsolate=yes\n",

@@ -24,8 +24,8 @@ use crate::progress::{Mark, Progress, line};
 use counts::{Counts, failed_names, failures};
 use steps::{Scene, Verdict};
 
-/// How many lines of the first failure's output are shown; the rest is in its log.
-const SHOWN: usize = 300;
+/// How many lines of a failed step's output are shown; the rest is in its log.
+const SHOWN: usize = 150;
 
 /// A step's line in the table, and in the JSON file.
 #[derive(Debug, Serialize)]
@@ -42,7 +42,7 @@ struct Line {
 pub(crate) fn run(place: &Place, quick: bool, json: Option<&Path>) -> Result<bool> {
     let begun = Instant::now();
     let mut lines: Vec<Line> = Vec::new();
-    let mut first_failure = None;
+    let mut failed = Vec::new();
     for step in steps::steps(place, quick)? {
         let bad = |name: &str| lines.iter().any(|line| line.name == name && line.result != "passed");
         if let Some(needs) = step.needs.filter(|needs| bad(needs)) {
@@ -62,17 +62,15 @@ pub(crate) fn run(place: &Place, quick: bool, json: Option<&Path>) -> Result<boo
             Mark::Left => "left out",
         };
         if let Some(output) = judged.output {
-            if first_failure.is_none() {
-                show(&step.name, &output);
-            }
-            first_failure.get_or_insert_with(|| step.name.clone());
+            show(&step.name, &output);
+            failed.push(step.name.clone());
         }
         lines.push(Line { name: step.name, result, seconds, counts: judged.counts, note: judged.note });
     }
     let total = sum(&lines);
     table(&lines, begun.elapsed().as_secs_f64());
-    if let Some(name) = &first_failure {
-        line(&format!("the first to fail was '{name}'; its output is above"));
+    if !failed.is_empty() {
+        line(&format!("what failed, with its output above: {}", failed.join(", ")));
     }
     if let Some(file) = json {
         let report = serde_json::json!({ "passed": total.passed, "failed": total.failed, "steps": lines });

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `ssi-init` as process 1 of virtual machines with an unmodified Debian, beside its systemd.
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ssi_e2e::{booted, eventually, programs};
-
-use ssi_lab::{Boot, Kind, Lab, Node, Power};
+use ssi_e2e::{booted, eventually, programs, put_unit, wait_off};
+use ssi_lab::{Boot, Kind, Lab, Node};
 
 mod picture;
 
@@ -68,9 +71,7 @@ fn power_off_cleanly(lab: &Lab) -> Result<()> {
         let _ = node.exec(&["systemctl", "--no-block", "poweroff"]);
     }
     for node in lab.nodes() {
-        eventually("the guest is off", || {
-            Ok(!lab.status()?.nodes.iter().any(|status| status.number == node.number() && status.power != Power::Off))
-        })?;
+        wait_off(lab, node.number())?;
         check_disk(lab, node.number()).with_context(|| format!("node {}'s disk", node.number()))?;
     }
     Ok(())
@@ -129,5 +130,146 @@ fn a_server_boots_to_what_systemd_boots_it_to() -> Result<()> {
     }
     let differences = Picture::of(&ours)?.differences(&Picture::of(&theirs)?);
     ensure!(differences.is_empty(), "after daemon-reload and daemon-reexec: {differences}");
+    power_off_cleanly(&lab)
+}
+
+/// A person at the serial console.
+struct Console {
+    stream: UnixStream,
+    log: PathBuf,
+    seen: usize,
+}
+
+impl Console {
+    fn open(lab: &Lab, node: u32) -> Result<Self> {
+        let folder = lab.directory().join(format!("node{node}"));
+        let stream = UnixStream::connect(folder.join("serial.sock")).context("going to the console")?;
+        stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+        let log = folder.join("console.log");
+        let seen = Self::read(&log)?.len();
+        Ok(Self { stream, log, seen })
+    }
+
+    fn read(log: &Path) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(log)?).into_owned())
+    }
+
+    fn waits_for(&mut self, text: &str) -> Result<()> {
+        let mut all = String::new();
+        eventually("a text on the console", || {
+            all = Self::read(&self.log)?;
+            Ok(all.get(self.seen..).is_some_and(|new| new.contains(text)))
+        })
+        .with_context(|| format!("'{text}' is not in: {}", all.get(self.seen..).unwrap_or_default()))?;
+        self.seen = all.len();
+        Ok(())
+    }
+
+    /// Types a line that the serial port takes at once, 16 bytes: of more, what comes while the shell sets its
+    /// terminal up is lost.
+    fn types(&mut self, line: &str) -> Result<()> {
+        ensure!(line.len() < 16, "'{line}' is more than the port takes");
+        Ok(self.stream.write_all(format!("{line}\n").as_bytes())?)
+    }
+}
+
+fn a_fork_bomb_stays_in_its_unit(node: &Node) -> Result<()> {
+    // No process of it stays long enough to be counted, and there are as many at once as it may have.
+    put_unit(
+        node,
+        "bomb.service",
+        "[Service]\nTasksMax=64\nTimeoutStopSec=5\nExecStart=/bin/bash -c 'bomb() { bomb | bomb & }; bomb; sleep 1000'\n",
+    )?;
+    put_unit(node, "beside.service", "[Service]\nExecStart=/bin/sleep 100000\n")?;
+    node.check(&["systemctl", "start", "bomb.service"])?;
+    eventually("the bomb has all the tasks it may have", || {
+        Ok(said(node, "cat /sys/fs/cgroup/system.slice/bomb.service/pids.events")?.trim() != "max 0")
+    })?;
+    node.check(&["systemctl", "start", "beside.service"])?;
+    ensure!(said(node, "systemctl is-active beside.service dbus.service | xargs")? == "active active");
+    node.check(&["systemctl", "stop", "bomb.service"])?;
+    ensure!(said(node, "test -e /sys/fs/cgroup/system.slice/bomb.service || echo gone")? == "gone");
+    node.check(&["systemctl", "stop", "beside.service"])?;
+    node.exec(&["systemctl", "reset-failed"])?;
+    Ok(())
+}
+
+fn a_clock_that_jumps_an_hour_stops_nothing_and_repeats_nothing(node: &Node) -> Result<()> {
+    put_unit(node, "hourly.timer", "[Timer]\nOnCalendar=hourly\nAccuracySec=1us\n")?;
+    put_unit(node, "hourly.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'date >>/run/hourly'\n")?;
+    put_unit(node, "steady.timer", "[Timer]\nOnActiveSec=1\nOnUnitActiveSec=2\nAccuracySec=1us\n")?;
+    put_unit(node, "steady.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'date >>/run/steady'\n")?;
+    put_unit(
+        node,
+        "watched.service",
+        "[Service]\nType=notify\nNotifyAccess=all\nWatchdogSec=60\nTimeoutStartSec=300\n\
+         ExecStart=/bin/sh -c 'systemd-notify --ready; while :; do systemd-notify WATCHDOG=1; sleep 2; done'\n",
+    )?;
+    // Far from a full hour on both sides.
+    node.shell("date -s \"$(date +%H):20:00\"; systemctl daemon-reload")?;
+    node.check(&["systemctl", "start", "watched.service", "hourly.timer", "steady.timer"])?;
+    let count =
+        |file: &str| -> Result<u32> { Ok(said(node, &format!("cat /run/{file} 2>/dev/null | wc -l"))?.parse()?) };
+    let goes_on = |when: &str| -> Result<()> {
+        let before = count("steady")?;
+        eventually(&format!("the steady timer goes on {when}"), || Ok(count("steady")? >= before + 3))
+    };
+    let watched = said(node, "systemctl show -P MainPID watched.service")?;
+    goes_on("before")?;
+    ensure!(count("hourly")? == 0);
+    node.shift_clock(3600)?;
+    eventually("the hourly timer has elapsed", || Ok(count("hourly")? == 1))?;
+    goes_on("after an hour forward")?;
+    node.shift_clock(-3600)?;
+    goes_on("after an hour back")?;
+    ensure!(count("hourly")? == 1, "the hourly timer has elapsed {} times in one hour", count("hourly")?);
+    ensure!(said(node, "systemctl show -P MainPID watched.service")? == watched, "the watchdog has hit");
+    node.check(&["systemctl", "stop", "watched.service", "hourly.timer", "steady.timer"])?;
+    Ok(())
+}
+
+#[test]
+fn a_small_machine_is_led_by_systemctl_and_its_console() -> Result<()> {
+    let lab = two("vm-small", &[])?;
+    boot_both(&lab)?;
+    let (theirs, ours) = (lab.node(1)?, lab.node(2)?);
+    let differences = Picture::of(&ours)?.differences(&Picture::of(&theirs)?);
+    ensure!(differences.is_empty(), "{differences}");
+    ensure!(failed(&ours)? == failed(&theirs)?, "failed: {}, with systemd: {}", failed(&ours)?, failed(&theirs)?);
+    // Rescue and emergency: a shell at the console, and back when it is left.
+    ours.put("/look", "#!/bin/sh\nsystemctl is-active \"$1.target\" multi-user.target >\"/run/in-$1\"\n", 0o755)?;
+    for mode in ["rescue", "emergency"] {
+        let mut console = Console::open(&lab, 2)?;
+        ours.check(&["systemctl", "--no-block", mode])?;
+        console.waits_for("for maintenance")?;
+        // What is typed before the shell reads would be thrown away.
+        console.types("")?;
+        console.waits_for("root@node2")?;
+        console.types(&format!("/look {mode}"))?;
+        eventually("the shell at the console has done it", || {
+            Ok(said(&ours, &format!("wc -l </run/in-{mode}"))?.trim() == "2")
+        })
+        .with_context(|| format!("in {mode}: {:?}", Console::read(&console.log)))?;
+        let states = said(&ours, &format!("xargs </run/in-{mode}"))?;
+        ensure!(states == "active inactive", "in {mode}: {states}");
+        let runs = said(&ours, "systemctl is-active dbus.service cron.service ssh.service")?;
+        ensure!(!runs.lines().any(|state| state == "active"), "in {mode} there are services: {runs}");
+        console.types("exit")?;
+        eventually("multi-user.target is back", || {
+            Ok(said(&ours, "systemctl is-active multi-user.target")? == "active")
+        })?;
+        settled(&ours)?;
+    }
+    ours.check(&["systemctl", "isolate", "multi-user.target"])?;
+    a_fork_bomb_stays_in_its_unit(&ours)?;
+    a_clock_that_jumps_an_hour_stops_nothing_and_repeats_nothing(&ours)?;
+    let boot = said(&ours, "cat /proc/sys/kernel/random/boot_id")?;
+    let _ = ours.exec(&["systemctl", "--no-block", "reboot"]);
+    eventually("the guest has booted again", || {
+        let now = ours.exec(&["cat", "/proc/sys/kernel/random/boot_id"]);
+        Ok(now.is_ok_and(|now| now.success() && now.text().trim() != boot))
+    })?;
+    settled(&ours)?;
+    ensure!(said(&ours, "cat /proc/1/comm")? == "ssi-init");
     power_off_cleanly(&lab)
 }
