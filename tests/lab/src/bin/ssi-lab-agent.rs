@@ -74,7 +74,7 @@ fn serve_port(name: &str) -> Result<()> {
 /// The port's device, by its name in sysfs: there before udev makes links.
 fn find_port(name: &str) -> Result<PathBuf> {
     let directory = "/sys/class/virtio-ports";
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         for port in fs::read_dir(directory).into_iter().flatten().flatten() {
             let its = fs::read_to_string(port.path().join("name")).unwrap_or_default();

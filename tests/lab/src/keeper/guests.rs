@@ -184,9 +184,11 @@ fn netem(card: &str, slowness: &Slowness) -> Vec<String> {
 
 /// Waits until systemd has nothing left to start.
 fn wait_booted(link: &Link) -> Result<()> {
-    // Asking costs an emulated processor a second; --wait fails as long as there is no bus to wait on.
+    // Asking costs an emulated processor a second; --wait fails as long as there is no bus to wait on, and misses the
+    // end of the boot now and then: it is asked anew after a while.
     let line = "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.5; done; \
-                until systemctl is-system-running --wait 2>/dev/null | grep -qE '^(running|degraded)$'; do sleep 1; done";
+                until timeout 15 systemctl is-system-running --wait 2>/dev/null | grep -qE '^(running|degraded)$'; \
+                do sleep 1; done";
     let exec = Exec {
         argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
         timeout_ms: u64::try_from(BOOT_PATIENCE.as_millis()).ok(),

@@ -73,4 +73,11 @@ sync
 # Started here, the agent is there whichever init comes, and long before its services.
 $clean SSI_NODE="$node" setsid chroot /root /run/ssi-lab/agent port ssi.agent \
     < /root/dev/null > /root/run/ssi-lab/agent.log 2>&1 &
+# switch_root takes away what the agent is started with: not before it runs. One that can't be started holds nobody up.
+tries=0
+while [ "$tries" -lt 600 ]; do
+    case "$(readlink "/root/proc/$!/exe")" in */run/ssi-lab/agent) break ;; esac
+    tries=$((tries + 1))
+    sleep 0.05
+done
 exec $clean switch_root -c /dev/console /root $init
