@@ -128,8 +128,11 @@ pub(crate) fn build(place: &Place, targets: &[Target], say: &mut dyn FnMut(&str)
     for folder in folders {
         let shown = folder.strip_prefix(&place.root).unwrap_or(folder).display().to_string();
         say(&format!("building {shown}"));
-        let mut command = place.cargo(&["build", "--release", "--bins", "--target", &host, "--manifest-path"]);
+        let mut command = place.cargo(&["build", "--release", "--target", &host, "--manifest-path"]);
         command.arg(folder.join("Cargo.toml")).arg("--target-dir").arg(&into);
+        for target in targets.iter().filter(|target| target.folder == *folder) {
+            command.args(["--bin", &target.name]);
+        }
         command.env("RUSTFLAGS", FLAGS.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
         let finished = command::run(command, &place.log(&format!("fuzz-build-{shown}")), BUILD_LIMIT, say)?;
         if !finished.success {

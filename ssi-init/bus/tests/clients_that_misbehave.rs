@@ -70,7 +70,20 @@ fn a_client_that_does_not_read_is_cut_and_the_manager_goes_on() {
 fn what_is_no_message_ends_its_connection_alone() {
     let scene = Scene::new(&[A]);
     let mut other = greeted(&scene);
+    let ping = call("/x", "org.freedesktop.DBus.Peer", "Ping").destination("a.b").unwrap().build(&()).unwrap();
+    let misspelled = |from: &[u8], to: &[u8]| {
+        let mut bytes = ping.data().to_vec();
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        bytes[at..at + from.len()].copy_from_slice(to);
+        bytes
+    };
     for garbage in [
+        &misspelled(b"Ping", b"P\rng")[..],
+        &misspelled(b"DBus.Peer", b"DBus\rPeer"),
+        &misspelled(b"org.freedesktop.DBus", b"org..reedesktop.DBus"),
+        &misspelled(b"/x", b"/\xff"),
+        &misspelled(b"/x", b"//"),
+        &misspelled(b"a.b", b"a b"),
         &b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
         b"l\x01\0\x01\xff\xff\xff\xff\x01\0\0\0\xff\xff\xff\xff",
         b"xxxxxxxxxxxxxxxxxxxxxxxx",

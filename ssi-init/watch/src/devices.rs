@@ -11,6 +11,7 @@ use std::path::Path;
 
 use nix::libc;
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use ssi_manager::core::Event;
 use ssi_manager::core::device::DeviceChange;
 use ssi_unit::words::{Rules, split};
@@ -26,6 +27,8 @@ const TAG: &str = "systemd";
 const CONTROL: &str = "/run/udev/control";
 /// Room for messages that wait, in bytes: at boot a machine with many disks has thousands at once.
 const ROOM: i32 = 128 * 1024 * 1024;
+/// The longest message that libudev takes, in bytes (systemd, `sd-device/device-monitor.c`).
+const LONGEST: usize = 8192;
 
 /// udev's word.
 pub struct Devices {
@@ -96,7 +99,13 @@ impl Devices {
     /// What udev told since. Devices that are there already when a unit manager starts are [`Devices::enumerate`]'s.
     pub fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        for message in self.socket.iter().take(AT_ONCE) {
+        for _ in 0..AT_ONCE {
+            if !self.next_is_sound() {
+                let text = "udev's message is passed over: a tag in it is none";
+                self.troubles.push(WatchError::found(text, Errno::BADMSG));
+                continue;
+            }
+            let Some(message) = self.socket.iter().next() else { break };
             let action = message.event_type();
             let action = match action {
                 udev::EventType::Unknown => message.action().and_then(OsStr::to_str).unwrap_or("change").to_owned(),
@@ -125,6 +134,23 @@ impl Devices {
             }
         }
         events
+    }
+
+    /// Whether libudev may have the next message; takes it away if not. libudev 252 goes astray in its own memory over a
+    /// tag that is none.
+    fn next_is_sound(&self) -> bool {
+        let mut buffer = [0; LONGEST];
+        let socket = self.socket.as_fd();
+        let Ok((length, _)) = recv(socket, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) else { return true };
+        let message = buffer.get(..length).unwrap_or_default();
+        let is_sound = message.split(|&byte| byte == 0).all(|property| {
+            let tags = property.strip_prefix(b"TAGS=").or_else(|| property.strip_prefix(b"CURRENT_TAGS="));
+            tags.is_none_or(|tags| tags.iter().all(u8::is_ascii_graphic))
+        });
+        if !is_sound {
+            let _ = recv(socket, &mut buffer[..1], RecvFlags::DONTWAIT);
+        }
+        is_sound
     }
 
     /// What went wrong since, for the log.

@@ -88,6 +88,13 @@ fn a_device_comes_changes_and_goes() {
         let again = devices.enumerate().unwrap();
         let gone = again.iter().filter(|event| matches!(event, Event::Device(change) if change.gone)).count();
         assert_eq!((again.len(), gone), (known + 1, 1), "{again:?}");
+        // A tag that is none costs its message alone.
+        send("change", &["CURRENT_TAGS=:\reat:systemd:"]);
+        assert!(readable(devices.fd()) && devices.events().is_empty());
+        let passed_over = devices.troubles();
+        assert!(passed_over.len() == 1 && passed_over[0].to_string().contains("passed over"), "{passed_over:?}");
+        send("change", &["CURRENT_TAGS=:systemd:"]);
+        assert_eq!(devices.events().len(), 1);
         // More comes than there is room for.
         rustix::net::sockopt::set_socket_recv_buffer_size(devices.fd(), 1).unwrap();
         for _ in 0..100 {

@@ -6,6 +6,7 @@
 //! manager's memory up to a limit: a client that does not read is cut off.
 
 pub(crate) mod handshake;
+pub(crate) mod header;
 pub(crate) mod private;
 pub(crate) mod system;
 pub(crate) mod writer;

@@ -15,7 +15,7 @@ use zbus::export::ordered_stream::OrderedStreamExt as _;
 use zbus::{Guid, MessageStream, OwnedGuid};
 
 use super::writer::Writer;
-use super::{Arrived, Client, Credentials, PeerId, handshake};
+use super::{Arrived, Client, Credentials, PeerId, handshake, header};
 
 /// How long a client may take to say who it is.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -103,6 +103,8 @@ enum PeerError {
     Handshake(#[from] handshake::HandshakeError),
     #[error("its socket cannot be used: {0}")]
     Socket(#[from] std::io::Error),
+    #[error("it sent a message in which a name is not spelled as one")]
+    Name,
     #[error("the connection cannot be set up: {0}")]
     Bus(#[from] zbus::Error),
 }
@@ -132,7 +134,12 @@ async fn serve(
         return Ok(());
     }
     let writing = tokio::spawn(drain.run(connection));
+    let mut ended = Ok(());
     while let Some(Ok(message)) = messages.next().await {
+        if !header::is_sound(&message) {
+            ended = Err(PeerError::Name);
+            break;
+        }
         let arrived = Arrived::Message { client: Client::Peer(id), credentials, message };
         if arrivals.send(arrived).await.is_err() {
             break;
@@ -141,5 +148,5 @@ async fn serve(
     let _ = arrivals.send(Arrived::PeerGone(id)).await;
     // What is still on its way out has nobody to take it.
     writing.abort();
-    Ok(())
+    ended
 }

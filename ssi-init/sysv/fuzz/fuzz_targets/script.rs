@@ -71,8 +71,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (Some(name), Some(link), Some(text)) = (parts.next(), parts.next(), parts.next()) else { return };
     let _ = unit_of_facility(link, name);
     let links: Vec<StartLink> = RunLevel::ALL.into_iter().filter_map(|level| StartLink::read(level, link)).collect();
-    // No file has a slash, or a NUL, in its name.
-    if name.is_empty() || name.contains(&b'/') || name.contains(&0) || is_hidden_or_backup(name) {
+    // No file has a slash, or a NUL, in its name; one whose name holds the end of a line is passed over before this.
+    if name.is_empty() || name.iter().any(|byte| matches!(byte, b'/' | 0 | b'\r')) || is_hidden_or_backup(name) {
         return;
     }
     let (Ok(unit), Ok(header)) = (unit_of_script(name), Header::read(text)) else { return };

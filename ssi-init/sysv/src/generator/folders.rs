@@ -88,8 +88,9 @@ impl Sources {
         if !status.is_file() || status.permissions().mode() & 0o100 == 0 {
             return Ok(None);
         }
-        if name.as_bytes().contains(&b'\n') {
-            return Err("its name holds a line feed".to_owned());
+        // A line of a unit file ends with either.
+        if name.as_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            return Err("its name holds the end of a line".to_owned());
         }
         let unit = unit_of_script(name.as_bytes()).map_err(|error| error.to_string())?;
         if self.is_taken(&unit) {

@@ -19,7 +19,7 @@
 //! - two scripts claim one name (`foo` and `foo.sh`, or one `Provides:` of both): systemd lets the order of the folder
 //!   or a random number decide, here the first by name has it, so that two boots are alike;
 //! - a script that no unit can be named after (`@foo`) is left out; systemd then makes no unit of any script;
-//! - a script with a line feed in its own name is left out: it would write lines of its own into the unit;
+//! - a script with the end of a line in its own name is left out: it would write lines of its own into the unit;
 //! - a script of which no unit was made, because it could not be read, leaves no aliases behind.
 
 pub mod folders;
