@@ -110,7 +110,7 @@ struct Bench {
 
 #[derive(Args)]
 struct Test {
-    /// Leave out what needs virtual machines
+    /// Leave out what needs virtual machines, and fuzzing
     #[arg(long)]
     quick: bool,
     /// Write the results to this file, too

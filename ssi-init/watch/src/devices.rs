@@ -20,6 +20,7 @@ use crate::error::{Result, Tried, WatchError};
 use crate::nest::AT_ONCE;
 use crate::ports::options::buffer;
 use crate::sys::options;
+use crate::udev_message;
 
 /// The tag of devices that units are made for.
 const TAG: &str = "systemd";
@@ -101,7 +102,7 @@ impl Devices {
         let mut events = Vec::new();
         for _ in 0..AT_ONCE {
             if !self.next_is_sound() {
-                let text = "udev's message is passed over: a tag in it is none";
+                let text = "a message is passed over: it is not as udevd writes them";
                 self.troubles.push(WatchError::found(text, Errno::BADMSG));
                 continue;
             }
@@ -136,17 +137,12 @@ impl Devices {
         events
     }
 
-    /// Whether libudev may have the next message; takes it away if not. libudev 252 goes astray in its own memory over a
-    /// tag that is none.
+    /// Whether libudev may have the next message; takes it away if not.
     fn next_is_sound(&self) -> bool {
         let mut buffer = [0; LONGEST];
         let socket = self.socket.as_fd();
         let Ok((length, _)) = recv(socket, &mut buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT) else { return true };
-        let message = buffer.get(..length).unwrap_or_default();
-        let is_sound = message.split(|&byte| byte == 0).all(|property| {
-            let tags = property.strip_prefix(b"TAGS=").or_else(|| property.strip_prefix(b"CURRENT_TAGS="));
-            tags.is_none_or(|tags| tags.iter().all(u8::is_ascii_graphic))
-        });
+        let is_sound = buffer.get(..length).is_some_and(udev_message::is_sound);
         if !is_sound {
             let _ = recv(socket, &mut buffer[..1], RecvFlags::DONTWAIT);
         }

@@ -48,5 +48,6 @@ pub mod ports;
 mod sys;
 pub mod tables;
 pub mod trail;
+mod udev_message;
 
 pub use sys::is_same_file;

@@ -12,6 +12,7 @@ use ssi_lab::Kind;
 use super::counts::{Counts, count};
 use super::licences;
 use crate::command::{self, Finished};
+use crate::fuzz;
 use crate::man;
 use crate::packages;
 use crate::place::{BUILD_LIMIT, Place};
@@ -59,7 +60,7 @@ const BINARIES: &str = "binaries";
 const NS: &str = "namespace nodes";
 const VM: &str = "VM nodes";
 
-/// All steps; `quick` leaves out what needs virtual machines.
+/// All steps; `quick` leaves out what needs virtual machines, and fuzzing.
 pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
     let step = |name: &str, needs, act: fn(&Scene<'_>) -> Result<Verdict>| Step {
         name: name.to_owned(),
@@ -83,10 +84,29 @@ pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
     }
     steps.extend(namespace.into_iter().map(|name| cluster_step(name, NS)));
     if !quick {
+        steps.push(step("fuzz targets", Some(PACKAGES), fuzz_targets));
         steps.push(step(VM, None, |scene| prepare(scene, Kind::Vm)));
         steps.extend(machine.into_iter().map(|name| cluster_step(name, VM)));
     }
     Ok(steps)
+}
+
+/// A while of each: enough for what breaks at once. `cargo xtask fuzz` takes longer.
+const FUZZ_EACH: Duration = Duration::from_secs(8);
+
+fn fuzz_targets(scene: &Scene<'_>) -> Result<Verdict> {
+    let targets = fuzz::chosen(scene.place, &[])?;
+    let programs = fuzz::build(scene.place, &targets, &mut |what| scene.progress.say(what))?;
+    let (mut inputs, mut broken) = (0, String::new());
+    for target in &targets {
+        let ran = fuzz::run(scene.place, target, &programs, FUZZ_EACH, &mut |what| scene.progress.say(what))?;
+        inputs += ran.inputs;
+        broken.extend(ran.broken);
+    }
+    Ok(match broken.is_empty() {
+        true => Verdict::Good(format!("{} targets, {inputs} inputs", targets.len())),
+        false => Verdict::Bad(broken),
+    })
 }
 
 /// The names of the cluster's tests: those for namespace nodes, and those for VM nodes.

@@ -126,8 +126,11 @@ async fn serve(
         Ok(result) => result?,
     }
     let socket = stream.as_fd().try_clone_to_owned()?;
-    let connection =
-        zbus::connection::Builder::authenticated_socket(stream, guid)?.p2p().max_queued(AHEAD).build().await?;
+    let connection = zbus::connection::Builder::authenticated_socket(header::checked(stream), guid)?
+        .p2p()
+        .max_queued(AHEAD)
+        .build()
+        .await?;
     let mut messages = MessageStream::from(&connection);
     let (writer, drain) = Writer::new();
     if arrivals.send(Arrived::Peer(id, Peer { writer, has_spoken: false, socket })).await.is_err() {
@@ -135,11 +138,16 @@ async fn serve(
     }
     let writing = tokio::spawn(drain.run(connection));
     let mut ended = Ok(());
-    while let Some(Ok(message)) = messages.next().await {
-        if !header::is_sound(&message) {
-            ended = Err(PeerError::Name);
-            break;
-        }
+    while let Some(message) = messages.next().await {
+        let message = match message {
+            Ok(message) => message,
+            Err(zbus::Error::InvalidField) => {
+                ended = Err(PeerError::Name);
+                break;
+            }
+            // It is gone, or what it sent is no message.
+            Err(_) => break,
+        };
         let arrived = Arrived::Message { client: Client::Peer(id), credentials, message };
         if arrivals.send(arrived).await.is_err() {
             break;

@@ -27,7 +27,7 @@ use zbus::zvariant::{DynamicType, OwnedValue};
 use zbus::{Connection, Message, MessageStream};
 
 use super::writer::Writer;
-use super::{Arrived, Client, Credentials, header};
+use super::{Arrived, Client, Credentials};
 
 /// The manager's name.
 pub(crate) const NAME: &str = "org.freedesktop.systemd1";
@@ -319,10 +319,6 @@ impl Session {
     }
 
     async fn message(&mut self, message: Message) {
-        // The bus passes on no other; it need not be this one.
-        if !header::is_sound(&message) {
-            return;
-        }
         let header = message.header();
         let Some(sender) = header.sender().map(|sender| sender.as_str().to_owned()) else {
             return self.of_the_bus(message.clone()).await;
