@@ -3,6 +3,8 @@
 //! under the target folder.
 
 use crate::scene::skipped;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -87,36 +89,49 @@ const PACKAGES: [&str; 76] = [
     "zabbix-agent",
 ];
 
+/// As many are asked for at once.
+const TOGETHER: usize = 64;
+
+/// Which packages are asked for: the list, or with `SSI_FETCH_DEBIAN_SCRIPTS=all` every one that has an init script, by
+/// apt-file(1).
+fn wanted(asked: Option<&OsStr>) -> Result<Vec<String>, String> {
+    if asked.is_none_or(|asked| asked != "all") {
+        return Ok(PACKAGES.map(str::to_owned).to_vec());
+    }
+    let output = Command::new("apt-file")
+        .args(["--regexp", "search", r"^/etc/init\.d/"])
+        .output()
+        .map_err(|error| format!("apt-file, which knows what packages hold: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names: BTreeSet<String> = text.lines().filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect();
+    match names.is_empty() {
+        true => Err(format!("apt-file finds none: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        false => Ok(names.into_iter().collect()),
+    }
+}
+
 /// A folder with one folder a package, in which its scripts and units are. `None`, and a line, where nobody has fetched
 /// them: the tests themselves ask no mirror unless `SSI_FETCH_DEBIAN_SCRIPTS` is set. The packages that could be fetched
 /// count when at least half of them are there.
 pub(crate) fn scripts() -> Option<PathBuf> {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-init-scripts");
-    let mut failed = Vec::new();
-    if std::env::var_os("SSI_FETCH_DEBIAN_SCRIPTS").is_some() {
+    let asked = std::env::var_os("SSI_FETCH_DEBIAN_SCRIPTS");
+    let packages = wanted(asked.as_deref()).expect("the names of the packages");
+    let is_here = |package: &&String| cache.join(package).exists();
+    if asked.is_some() {
         fs::create_dir_all(&cache).expect("the cache folder");
-        for package in PACKAGES.into_iter().filter(|package| !cache.join(package).exists()) {
-            if let Err(why) = fetch(&cache, package) {
-                failed.push(format!("{package}: {why}"));
-                // The first ones fail together where there is no network or no apt: no use in going on.
-                if failed.len() >= 8 && fs::read_dir(&cache).expect("the cache").count() == 0 {
-                    break;
-                }
-            }
+        let missing: Vec<&String> = packages.iter().filter(|package| !is_here(package)).collect();
+        let failed: Vec<String> = missing.chunks(TOGETHER).flat_map(|some| fetch(&cache, some)).collect();
+        if !failed.is_empty() {
+            skipped(&format!("the scripts of {} packages:\n{}", failed.len(), failed.join("\n")));
         }
     }
-    let here = PACKAGES.into_iter().filter(|package| cache.join(package).exists()).count();
-    if !failed.is_empty() {
-        skipped(&format!(
-            "some scripts of Debian's packages, {here} of {} are here:\n{}",
-            PACKAGES.len(),
-            failed.join("\n")
-        ));
-    }
-    if here < PACKAGES.len() / 2 {
+    let here = packages.iter().filter(is_here).count();
+    println!("the scripts of {here} of {} packages", packages.len());
+    if here < packages.len() / 2 {
         skipped(&format!(
             "the scripts of Debian's packages: {here} of {} are in {}; with SSI_FETCH_DEBIAN_SCRIPTS=1 apt-get fetches them",
-            PACKAGES.len(),
+            packages.len(),
             cache.display()
         ));
         return None;
@@ -124,33 +139,58 @@ pub(crate) fn scripts() -> Option<PathBuf> {
     Some(cache)
 }
 
-fn fetch(cache: &Path, package: &str) -> Result<(), String> {
+/// Fetches them; those that could not be had, each with the reason.
+fn fetch(cache: &Path, packages: &[&String]) -> Vec<String> {
     let work = tempfile::tempdir_in(cache.parent().expect("the target's folder")).expect("a temporary folder");
+    let mut failed = Vec::new();
+    if let Err(why) = download(work.path(), packages) {
+        // One that is not to be had keeps apt-get from all.
+        if let [package] = packages {
+            return vec![format!("{package}: {why}")];
+        }
+        return packages.iter().flat_map(|package| fetch(cache, &[package])).collect();
+    }
+    let archives: Vec<PathBuf> =
+        fs::read_dir(work.path()).expect("the temporary folder").map(|entry| entry.expect("an entry").path()).collect();
+    for package in packages {
+        let begin = format!("{package}_");
+        let archive = archives
+            .iter()
+            .find(|path| path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(&begin)));
+        let unpacked = archive
+            .ok_or("apt-get left no archive".to_owned())
+            .and_then(|archive| unpack(archive, &work.path().join(package.as_str()), &cache.join(package.as_str())));
+        failed.extend(unpacked.err().map(|why| format!("{package}: {why}")));
+    }
+    failed
+}
+
+fn download(into: &Path, packages: &[&String]) -> Result<(), String> {
     let output = Command::new("apt-get")
-        .args(["--quiet", "--quiet", "-o", "APT::Sandbox::User=root", "download", package])
-        .current_dir(work.path())
+        .args(["--quiet", "--quiet", "-o", "APT::Sandbox::User=root", "download"])
+        .args(packages)
+        .current_dir(into)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("apt-get: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
-    let archive = fs::read_dir(work.path())
-        .expect("the temporary folder")
-        .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|suffix| suffix == "deb"))
-        .ok_or("apt-get left no archive")?;
-    let folder = work.path().join(package);
-    fs::create_dir(&folder).expect("a folder for the package");
+    Ok(())
+}
+
+/// Takes the scripts and units out of an archive.
+fn unpack(archive: &Path, folder: &Path, to: &Path) -> Result<(), String> {
+    fs::create_dir(folder).expect("a folder for the package");
     let mut unpacked = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
-        .arg(&archive)
+        .arg(archive)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("dpkg-deb: {error}"))?;
     let output = Command::new("tar")
         .args(["--extract", "--no-same-owner", "--wildcards", "--directory"])
-        .arg(&folder)
+        .arg(folder)
         .args(["./etc/init.d/*", "./lib/systemd/system/*", "./usr/lib/systemd/system/*"])
         .stdin(unpacked.stdout.take().expect("a pipe"))
         .output()
@@ -164,5 +204,5 @@ fn fetch(cache: &Path, package: &str) -> Result<(), String> {
     if scripts == 0 {
         return Err(format!("holds no init script {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
-    fs::rename(&folder, cache.join(package)).map_err(|error| error.to_string())
+    fs::rename(folder, to).map_err(|error| error.to_string())
 }

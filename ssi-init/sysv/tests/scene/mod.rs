@@ -80,6 +80,7 @@ impl Scene {
 
     pub(crate) fn script(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.path(&format!("init.d/{name}"));
+        let _ = fs::remove_file(&path);
         fs::write(&path, text).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("an executable script");
     }
@@ -202,6 +203,11 @@ impl Scene {
         for package in fs::read_dir(cache).expect("the cache").map(|entry| entry.expect("an entry").path()) {
             for script in files(&package.join("etc/init.d")) {
                 let name = script.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+                // Where it leads to is not always a script of the same package.
+                if let (Ok(target), false) = (fs::read_link(&script), script.exists()) {
+                    put_link(&target, &self.path(&format!("init.d/{name}")));
+                    continue;
+                }
                 let text = fs::read(&script).expect("a script");
                 self.script(&name, &text);
                 for line in String::from_utf8_lossy(&text).lines() {
@@ -217,8 +223,11 @@ impl Scene {
                 for unit in files(&package.join(folder)).into_iter().filter(|_| with_native_units) {
                     let to = self.path("units").join(unit.file_name().expect("a name"));
                     match fs::read_link(&unit) {
-                        Ok(target) => symlink(target, to).expect("a link"),
-                        Err(_) => fs::copy(&unit, to).map(drop).expect("a unit"),
+                        Ok(target) => put_link(&target, &to),
+                        Err(_) => {
+                            let _ = fs::remove_file(&to);
+                            fs::copy(&unit, to).map(drop).expect("a unit")
+                        }
                     }
                 }
             }
@@ -226,6 +235,12 @@ impl Scene {
         names.sort();
         names
     }
+}
+
+/// A link, in the place of what another package has put there.
+fn put_link(target: &Path, at: &Path) {
+    let _ = fs::remove_file(at);
+    symlink(target, at).expect("a link");
 }
 
 /// Whether the command, which is unshare(1) and its options, leads to where mounts may be made.
