@@ -4,6 +4,7 @@
 # $1/out at /out, and the terminal $2 as its console. $3 is "systemd" or "ssi-init"; $4 is where the programs under test
 # are. Run under `unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup --propagation private`;
 # everything goes with the process.
+. "${0%/*}/own-group.sh"
 set -e
 place=$1 console=$2 init=$3 programs=$4
 mount -t tmpfs none "$place/root"

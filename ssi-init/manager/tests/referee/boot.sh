@@ -3,6 +3,7 @@
 # Boots this machine's own systemd as PID 1 of namespaces, on an overlay of this machine's root, with the units in
 # $1/units, the directory $1/out at /out, and the terminal $2 as its console. Run under `unshare --mount --pid --fork
 # --kill-child --uts --ipc --net --cgroup --propagation private`; everything goes with the process.
+. "${0%/*}/../../../daemon/tests/stage/own-group.sh"
 set -e
 mount -t tmpfs none "$1/root"
 mkdir "$1/root/upper" "$1/root/work" "$1/root/new"
