@@ -100,7 +100,9 @@ fn ten_thousand_units() -> Result<()> {
     )?;
     let up = "systemctl list-units --plain --no-legend 'many-*.service' --state=active | wc -l";
     let known = "systemctl list-units --all --plain --no-legend 'many-*.service' | wc -l";
-    ensure!(shell(&node, up)? == "1000", "{} are up", shell(&node, up)?);
+    let states = "systemctl list-units --all --plain --no-legend 'many-*.service' | awk '{print $3, $4}' | sort | uniq -c; \
+                  journalctl -n 30 --no-pager";
+    ensure!(shell(&node, up)? == "1000", "{} are up; {}", shell(&node, up)?, shell(&node, states)?);
     ensure!(shell(&node, known)? == "10000", "{} are known", shell(&node, known)?);
     kill_manager(&cluster, &node)?;
     ensure!(shell(&node, up)? == "1000", "{} are up after the manager's death", shell(&node, up)?);

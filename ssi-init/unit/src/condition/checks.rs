@@ -17,7 +17,7 @@ pub(super) fn check(kind: ConditionKind, parameter: &str, machine: &dyn Machine)
     let kind_is = |wanted, follow| look(follow).is_ok_and(|status| status.kind == wanted);
     Ok(match kind {
         Kind::PathExists => look(true).is_ok(),
-        Kind::PathExistsGlob => braces(parameter).iter().any(|pattern| glob_exists(pattern, machine)),
+        Kind::PathExistsGlob => return glob_exists(parameter, machine),
         Kind::PathIsDirectory => kind_is(FileKind::Directory, true),
         Kind::PathIsSymbolicLink => kind_is(FileKind::Link, false),
         Kind::PathIsMountPoint => machine.is_mount_point(parameter).unwrap_or(false),
@@ -127,26 +127,37 @@ fn is_file_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains('/') && name.len() <= 255
 }
 
-/// Goes down the folders that fit, one component a step.
-fn glob_exists(pattern: &str, machine: &dyn Machine) -> bool {
-    let mut found = vec![String::new()];
-    for part in pattern.split('/').filter(|part| !part.is_empty()) {
-        let plain = !part.contains(['*', '?', '[', '\\']);
-        let step = |base: &String| -> Vec<String> {
-            let folder = if base.is_empty() { "/" } else { base };
-            if plain {
-                let path = format!("{base}/{part}");
-                return machine.look(&path, false).map(|_| path).into_iter().collect();
-            }
-            // A dot at the start has to be asked for, glob(7).
-            let names = machine.list(folder).unwrap_or_default().into_iter();
-            let fits =
-                names.filter(|name| matches(part, name, false) && (!name.starts_with('.') || part.starts_with('.')));
-            fits.map(|name| format!("{base}/{name}")).collect()
-        };
-        found = found.iter().flat_map(step).collect();
+/// How many names a pattern may be held against. The manager waits meanwhile, and `/*/*/*/*` is all there is.
+const GLOB_NAMES: u32 = 100_000;
+
+fn glob_exists(parameter: &str, machine: &dyn Machine) -> Answer {
+    let mut left = GLOB_NAMES;
+    for pattern in braces(parameter) {
+        let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
+        if fits_below("", &parts, machine, &mut left)? {
+            return Ok(true);
+        }
     }
-    !found.is_empty()
+    Ok(false)
+}
+
+/// Whether something below this folder fits, one component of the pattern a step; `left` counts the names down.
+fn fits_below(base: &str, parts: &[&str], machine: &dyn Machine, left: &mut u32) -> Answer {
+    let Some((part, rest)) = parts.split_first() else { return Ok(true) };
+    if !part.contains(['*', '?', '[', '\\']) {
+        let path = format!("{base}/{part}");
+        return if machine.look(&path, false).is_ok() { fits_below(&path, rest, machine, left) } else { Ok(false) };
+    }
+    for name in machine.list(if base.is_empty() { "/" } else { base }).unwrap_or_default() {
+        *left =
+            left.checked_sub(1).ok_or_else(|| format!("more than {GLOB_NAMES} names would have to be looked at"))?;
+        // A dot at the start has to be asked for, glob(7).
+        let shown = !name.starts_with('.') || part.starts_with('.');
+        if shown && matches(part, &name, false) && fits_below(&format!("{base}/{name}"), rest, machine, left)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_hidden_or_backup(name: &str) -> bool {
