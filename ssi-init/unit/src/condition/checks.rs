@@ -483,3 +483,25 @@ fn user(parameter: &str, machine: &dyn Machine) -> bool {
         _ => parameter.parse().is_ok_and(|wanted: u32| any(&|id| id == wanted)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::condition::ThisMachine;
+    use crate::specifier::Host;
+
+    #[test]
+    fn a_pattern_that_leads_everywhere_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            symlink(".", folder.path().join(name)).unwrap();
+        }
+        let machine = ThisMachine::new(Host::default());
+        let exists = |pattern: String| glob_exists(&format!("{}{pattern}", folder.path().display()), &machine);
+        assert_eq!(exists("/*".repeat(20)), Ok(true));
+        assert_eq!(exists(format!("{}/c", "/*".repeat(5))), Ok(false));
+        assert!(exists(format!("{}/c", "/*".repeat(20))).is_err());
+    }
+}
