@@ -514,3 +514,25 @@ fn names_that_are_one_unit_are_one_unit_with_one_job() {
     assert_eq!(world.lines(), ["/bin/a"]);
     assert!(world.core.request("alias.service", Request::Start, ssi_manager::job::JobMode::Replace).is_err());
 }
+
+// ---- targets -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_target_comes_after_what_it_wants_and_not_after_what_wants_it() {
+    let mut world = World::new(&[
+        ("t.target", "[Unit]\nWants=a.service\n"),
+        ("a.service", "[Service]\nType=oneshot\nExecStart=/bin/a\n"),
+        ("own.service", "[Unit]\nDefaultDependencies=no\nWants=t.target\n[Service]\nExecStart=/bin/own\n"),
+        ("loose.target", "[Unit]\nDefaultDependencies=no\nWants=b.service\n"),
+        ("b.service", "[Service]\nType=oneshot\nExecStart=/bin/b\n"),
+    ]);
+    world.start("own.service");
+    assert_eq!(world.state("own.service"), "active (running)", "nothing orders it");
+    assert_eq!(world.state("t.target"), "inactive (dead)");
+    let pid = world.only("a.service");
+    world.exit(pid, OK);
+    assert_eq!(world.state("t.target"), "active (active)");
+    world.start("loose.target");
+    assert_eq!(world.state("loose.target"), "active (active)", "it asked for no order");
+    assert_eq!(world.state("b.service"), "activating (start)");
+}

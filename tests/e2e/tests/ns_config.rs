@@ -98,6 +98,7 @@ fn one_machine_alone_needs_no_engine() -> Result<()> {
     let mut options = Options::new("solo", Kind::Ns, 1);
     options.members = Some(0);
     let cluster = Cluster::start(options)?;
+    cluster.wait_booted(1)?;
     let node = cluster.lab.node(1)?;
     let made = cluster.ssi(1, &["create", "--name", "alone", "--engine", "solo"])?;
     ensure!(made.success(), "{} {}", made.text(), made.error_text());

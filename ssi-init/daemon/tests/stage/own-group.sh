@@ -4,9 +4,13 @@
 if [ -z "$OWN_GROUP" ]; then
 	tree=$1/root
 	mount -t cgroup2 cgroup2 "$tree"
-	# What earlier scenes left is empty. Another scene that has not gone into its own yet may lose it by this, and makes
-	# it again.
-	find "$tree" -mindepth 1 -depth -path "$tree/ssi-scene.*" -type d -exec rmdir {} + 2>/dev/null
+	# What earlier scenes left has nobody in it. One that has not gone into its own yet may lose it by this, and makes it
+	# again.
+	for group in "$tree"/ssi-scene.*; do
+		if grep -qx 'populated 0' "$group/cgroup.events" 2>/dev/null; then
+			find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
+		fi
+	done
 	for try in 1 2 3 4 5 6 7 8; do
 		group=$tree/ssi-scene.${1##*/}
 		mkdir -p "$group" && echo 0 >"$group/cgroup.procs" && break

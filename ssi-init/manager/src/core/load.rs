@@ -274,9 +274,9 @@ impl Core {
         }
         let mut pairs: Vec<(UnitId, UnitId)> = Vec::new();
         if self.unit(id).unit_type() == UnitType::Target {
-            pairs.extend(self.graph.with(id, Atoms::DEFAULT_TARGET).map(|other| (id, other)));
+            pairs.extend(self.graph.with(id, Atoms::QUEUE_DEFAULT_TARGET).map(|other| (id, other)));
         }
-        let targets = self.graph.with(id, Atoms::QUEUE_DEFAULT_TARGET);
+        let targets = self.graph.with(id, Atoms::DEFAULT_TARGET);
         pairs.extend(
             targets.filter(|other| self.unit(*other).unit_type() == UnitType::Target).map(|target| (target, id)),
         );
