@@ -184,8 +184,8 @@ fn netem(card: &str, slowness: &Slowness) -> Vec<String> {
 
 /// Waits until systemd has nothing left to start.
 fn wait_booted(link: &Link) -> Result<()> {
-    // Asking costs an emulated processor a second; --wait fails as long as there is no bus to wait on, and misses the
-    // end of the boot now and then: it is asked anew after a while.
+    // Asking costs an emulated processor a second; --wait fails as long as there is no bus to wait on. It is asked anew
+    // after a while, so that the boot is not held up by one answer that does not come.
     let line = "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.5; done; \
                 until timeout 15 systemctl is-system-running --wait 2>/dev/null | grep -qE '^(running|degraded)$'; \
                 do sleep 1; done";
