@@ -74,9 +74,10 @@ pub(super) fn steps(place: &Place, quick: bool) -> Result<Vec<Step>> {
         step(PACKAGES, None, install_packages),
         step("lint", Some(PACKAGES), lint),
         step("manual pages", Some(PACKAGES), manual_pages),
-        step("unit and property tests", Some(PACKAGES), unit_tests),
+        // Before the tests of single crates: these too run beside systemd, dbus and busybox.
+        step(NS, Some(PACKAGES), |scene| prepare(scene, Kind::Ns)),
+        step("unit and property tests", Some(NS), unit_tests),
         step(BINARIES, Some(PACKAGES), binaries),
-        step(NS, None, |scene| prepare(scene, Kind::Ns)),
     ];
     let (namespace, machine) = cluster_tests(place)?;
     if namespace.is_empty() || (!quick && machine.is_empty()) {
