@@ -5,7 +5,8 @@
 //! Nearly all of it is pure: text or events in, values out. Only [`identity`] looks at the machine and only
 //! [`client`] talks.
 //!
-//! Start at [`state`] for the life of a node, at [`view`] for membership, at [`client`] to use it.
+//! Start at [`state`] for the life of a node, at [`view`] for membership, at [`scope`] for who runs what and why never
+//! twice, at [`client`] to use it.
 
 pub mod client;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod load;
 pub mod node;
 pub mod placement;
+pub mod scope;
 pub mod state;
 pub mod transition;
 pub mod view;

@@ -21,7 +21,7 @@ impl fmt::Display for ViewId {
 }
 
 /// Who is a member now, and whether they are enough to act for the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// Its number.
     pub id: ViewId,

@@ -90,7 +90,6 @@ struct Daemon {
     keeper: Keeper,
     loads: BTreeMap<NodeId, Report>,
     sampler: Sampler,
-    started: Instant,
     /// How the attempt of this machine to turn itself off went, if it failed.
     off: mpsc::Sender<String>,
 }
@@ -109,7 +108,8 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
     let config = Arc::clone(&loaded.config);
     let timeout = Duration::from_secs(config.nodework.timeout_s.into());
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    let agreement = Agreement::new(own, incarnation, store::load(&agreed), crate::boot::seed(), timeout_ms);
+    let (seed, kept) = (crate::boot::seed(), store::load(&agreed));
+    let agreement = Agreement::new(own, incarnation, kept, seed, timeout_ms, steady_ms());
 
     let engine: Box<dyn Engine> = match config.membership.engine {
         EngineKind::Solo => Box::new(Solo { own }),
@@ -159,7 +159,6 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         keeper: Keeper::start(agreed),
         loads: BTreeMap::new(),
         sampler: Sampler::new(Path::new("/proc"), speed),
-        started: Instant::now(),
         off,
         paths,
     };
@@ -252,7 +251,7 @@ impl Daemon {
 
     /// Puts an event into the agreement and carries out what comes of it.
     fn feed(&mut self, event: Event) {
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = steady_ms();
         let configured: BTreeSet<NodeId> = self.loaded.config.nodes.keys().copied().collect();
         let actions = self.agreement.on_event(event, now, wall_ms(), &configured);
         if actions.is_empty() {
@@ -294,6 +293,8 @@ impl Daemon {
                     let node_name = self.loaded.config.node(node).map_or_else(|| node.to_string(), |n| n.name.clone());
                     self.scripts.start(Job { transition, kind, node, node_name, ended });
                 }
+                // There is no unit manager that takes part yet.
+                Action::ScopeChanged | Action::Orders(_) => {}
                 Action::AbortWork { transition, over } => self.scripts.abort(transition, over),
                 Action::ShutDown { reboot } => self.turn_off(reboot),
                 Action::Config { base, text } => {
@@ -468,6 +469,13 @@ fn refusal(refused: &Refused) -> MethodError {
 }
 
 /// The time of day for people: milliseconds since 1970 UTC.
+/// A clock that never goes back, and goes on while the machine is suspended: a lease must not outlive a suspend.
+fn steady_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
+}
+
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

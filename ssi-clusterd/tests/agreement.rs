@@ -8,13 +8,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use ssi_cluster::engine::Configuration;
+use ssi_cluster::placement::{Instance, Instances, UnitWish};
+use ssi_cluster::scope::guard::Act;
+use ssi_cluster::scope::{self, Ended, Guard, Table, Wanted};
 use ssi_cluster::{NodeId, NodeState, Transition};
 use ssi_clusterd::agreement::message::{Message, ScriptBegan, ScriptEnded};
 use ssi_clusterd::agreement::shared::{Outcome, Shared};
-use ssi_clusterd::agreement::{Action, Agreement, Event};
+use ssi_clusterd::agreement::{Action, Agreement, Event, GuardSaid, Orders};
 
 const SCRIPTS: [&str; 2] = ["10-a", "20-b"];
 const SCRIPT_TIMEOUT_MS: u64 = 5_000;
+
+/// The takeover time of the units that run in the cluster.
+const TAKEOVER_MS: u64 = 6_000;
 
 fn id(n: usize) -> NodeId {
     NodeId::new(n as u32).unwrap()
@@ -70,6 +76,13 @@ struct Machine {
     told: BTreeMap<u64, BTreeSet<String>>,
     /// What somebody who follows the log knows.
     follower: Vec<Transition>,
+    guard: Guard,
+    guard_said: Option<GuardSaid>,
+    /// What the daemon has told the guard and has not got there.
+    orders: VecDeque<Orders>,
+    lease_ms: u64,
+    /// The instances whose processes live, and whether they were told to end.
+    processes: BTreeMap<Instance, bool>,
 }
 
 struct World {
@@ -82,7 +95,10 @@ struct World {
     quorum: usize,
     executions: BTreeMap<(u64, &'static str), usize>,
     /// What members in step held at each point of a ring's order.
-    held: BTreeMap<(usize, usize), (NodeId, Shared)>,
+    held: BTreeMap<(usize, usize), (NodeId, Shared, Option<Table>)>,
+    /// Whether anything is to run in the cluster.
+    services: bool,
+    starts: usize,
 }
 
 impl World {
@@ -98,6 +114,8 @@ impl World {
             quorum: nodes / 2 + 1,
             executions: BTreeMap::new(),
             held: BTreeMap::new(),
+            services: false,
+            starts: 0,
         };
         for n in world.configured.clone() {
             world.power_on(n);
@@ -113,6 +131,7 @@ impl World {
         machine.on = true;
         machine.boots += 1;
         machine.files.clear();
+        machine.guard = Guard::default();
         machine.ring = usize::MAX;
         self.make_rings(vec![BTreeSet::from([n])], &[n]);
         self.start_daemon(n);
@@ -125,7 +144,9 @@ impl World {
         self.stop_daemon(n, false);
         let ring = self.machines[&n].ring;
         let rest: BTreeSet<NodeId> = self.rings[ring].members.iter().copied().filter(|&m| m != n).collect();
-        self.machines.get_mut(&n).unwrap().on = false;
+        let machine = self.machines.get_mut(&n).unwrap();
+        machine.on = false;
+        machine.processes.clear();
         if !rest.is_empty() {
             let members: Vec<NodeId> = rest.iter().copied().collect();
             self.make_rings(vec![rest], &members);
@@ -139,7 +160,8 @@ impl World {
             return;
         }
         let boot = format!("boot-{n}-{}", machine.boots);
-        machine.daemon = Some(Agreement::new(n, boot, machine.disk.clone(), seed, SCRIPT_TIMEOUT_MS));
+        machine.daemon = Some(Agreement::new(n, boot, machine.disk.clone(), seed, SCRIPT_TIMEOUT_MS, self.now));
+        machine.guard_said = None;
         machine.follower = machine.disk.log.iter().cloned().collect();
         let ring = machine.ring;
         machine.delivered = self.rings[ring].order.len();
@@ -155,6 +177,7 @@ impl World {
             machine.disk = daemon.shared().clone();
         }
         machine.unsent.clear();
+        machine.orders.clear();
         machine.told.clear();
         let ring = machine.ring;
         if tell_ring {
@@ -246,8 +269,11 @@ impl World {
         let machine = &self.machines[&n];
         let Some(daemon) = machine.daemon.as_ref().filter(|d| d.settled()) else { return };
         let place = (machine.ring, machine.delivered);
-        let (first, held) = self.held.entry(place).or_insert_with(|| (n, daemon.shared().clone()));
+        let table = daemon.scope().certain().map(|_| daemon.scope().table().clone());
+        let (first, held, in_table) =
+            self.held.entry(place).or_insert_with(|| (n, daemon.shared().clone(), table.clone()));
         assert_eq!(daemon.shared(), held, "node {n} holds something else than node {first} at {place:?}");
+        assert_eq!(&table, in_table, "node {n} has another table than node {first} at {place:?}");
     }
 
     fn feed(&mut self, n: NodeId, event: Event) {
@@ -278,8 +304,100 @@ impl World {
                         files.running = None;
                     }
                 }
-                Action::ViewChanged | Action::ShutDown { .. } | Action::Load(..) | Action::Config { .. } => {}
+                Action::Orders(orders) => machine.orders.push_back(orders),
+                Action::ViewChanged
+                | Action::ScopeChanged
+                | Action::ShutDown { .. }
+                | Action::Load(..)
+                | Action::Config { .. } => {}
             }
+        }
+    }
+
+    /// The guard of a machine takes in what it was told, does what is due, and says what it runs.
+    fn mind(&mut self, n: NodeId) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if let Some(Orders { lease_ms, orders }) = machine.orders.pop_front() {
+            if let Some(from) = lease_ms {
+                machine.guard.lease(from);
+                machine.lease_ms = machine.lease_ms.max(from);
+            }
+            orders.into_iter().for_each(|orders| machine.guard.orders(orders));
+        }
+        self.guard(n);
+        let machine = self.machines.get_mut(&n).unwrap();
+        let said = GuardSaid { runs: machine.guard.runs(), spent: machine.guard.spent().collect() };
+        if machine.on && machine.daemon.is_some() && machine.guard_said.as_ref() != Some(&said) {
+            machine.guard_said = Some(said.clone());
+            self.feed(n, Event::Guard(said));
+        }
+    }
+
+    fn guard(&mut self, n: NodeId) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        if !machine.on {
+            return;
+        }
+        for act in machine.guard.act(self.now) {
+            match act {
+                Act::Start(run) => {
+                    self.starts += 1;
+                    assert!(machine.processes.insert(run.instance, false).is_none(), "it runs here already");
+                }
+                Act::Stop(instance) => {
+                    if let Some(stopping) = machine.processes.get_mut(&instance) {
+                        *stopping = true;
+                    }
+                }
+                // It may be that nothing can end it.
+                Act::Kill(_) | Act::LetBite(_) => {}
+            }
+        }
+        self.witness();
+    }
+
+    /// A process ends that was told to, or for no reason.
+    fn end_process(&mut self, n: NodeId, only_told: bool) {
+        let machine = self.machines.get_mut(&n).unwrap();
+        let ends = machine.processes.iter().find(|(_, told)| **told || !only_told).map(|(i, _)| i.clone());
+        if let Some(instance) = ends {
+            machine.processes.remove(&instance);
+            machine.guard.ended(&instance, Ended::Failed);
+        }
+    }
+
+    /// Time passes for all. Guards keep to their times, and so do watchdogs.
+    fn pass(&mut self, ms: u64) {
+        for n in self.configured.clone() {
+            let machine = &self.machines[&n];
+            if machine.on && machine.guard.is_biting() && machine.lease_ms + TAKEOVER_MS <= self.now + ms {
+                self.power_off(n);
+            }
+        }
+        self.now += ms;
+        for n in self.configured.clone() {
+            self.guard(n);
+        }
+    }
+
+    /// No instance runs twice.
+    fn witness(&self) {
+        let mut seen: BTreeMap<&Instance, NodeId> = BTreeMap::new();
+        for (n, machine) in &self.machines {
+            for instance in machine.processes.keys() {
+                let other = seen.insert(instance, *n);
+                assert!(other.is_none(), "{instance} runs on nodes {other:?} and {n} at {}", self.now);
+            }
+        }
+    }
+
+    /// One unit that runs once, and one that runs twice, on two nodes.
+    fn want_services(&mut self) {
+        self.services = true;
+        let spread = UnitWish { spread: true, ..UnitWish::new("two.service", Instances::Count(2)) };
+        for wish in [UnitWish::new("one.service", Instances::Count(1)), spread] {
+            let (unit, wanted) = (wish.name.clone(), Some(Wanted { wish, takeover_ms: TAKEOVER_MS }));
+            self.feed(id(1), Event::Want { unit, wanted });
         }
     }
 
@@ -338,8 +456,13 @@ impl World {
             0..=3 => drop(self.deliver(n)),
             4..=6 => drop(self.order_one(n)),
             7 => self.work(n),
+            8 if self.services => match self.dice.below(40) {
+                0 => self.end_process(n, false),
+                1..=10 => self.end_process(n, true),
+                _ => self.mind(n),
+            },
             _ => {
-                self.now += 50;
+                self.pass(50);
                 self.feed(n, Event::Tick);
             }
         }
@@ -381,28 +504,39 @@ impl World {
     fn settle(&mut self) {
         // Quiet for longer than it takes to say or propose something again.
         let mut quiet = 0;
+        let patience = if self.services { 30 } else { 6 };
         for _ in 0..400 {
             let mut moved = false;
-            for n in self.configured.clone() {
-                while self.order_one(n) {
-                    moved = true;
+            // Messages take no time beside what is waited for.
+            loop {
+                let mut went = false;
+                for n in self.configured.clone() {
+                    moved |= self.machines[&n].unsent.iter().any(|message| !is_pulse(message));
+                    while self.order_one(n) {
+                        went = true;
+                    }
+                }
+                for n in self.configured.clone() {
+                    while self.deliver(n) {
+                        went = true;
+                    }
+                    for _ in 0..8 {
+                        self.work(n);
+                        self.end_process(n, true);
+                        self.mind(n);
+                    }
+                }
+                if !went {
+                    break;
                 }
             }
-            for n in self.configured.clone() {
-                while self.deliver(n) {
-                    moved = true;
-                }
-                for _ in 0..8 {
-                    self.work(n);
-                }
-            }
-            self.now += 500;
+            self.pass(500);
             for n in self.configured.clone() {
                 self.feed(n, Event::Tick);
             }
-            let idle = self.machines.values().all(|m| m.unsent.is_empty() && m.told.is_empty());
+            let idle = self.machines.values().all(|m| m.unsent.iter().all(is_pulse) && m.told.is_empty());
             quiet = if moved || !idle { 0 } else { quiet + 1 };
-            if quiet == 6 {
+            if quiet == patience {
                 return;
             }
         }
@@ -411,6 +545,10 @@ impl World {
 
     fn shared(&self, n: usize) -> &Shared {
         self.machines[&id(n)].daemon.as_ref().unwrap().shared()
+    }
+
+    fn running(&self) -> usize {
+        self.machines.values().map(|machine| machine.processes.len()).sum()
     }
 
     fn assert_agreed(&self) {
@@ -451,6 +589,15 @@ impl World {
             }
         }
     }
+}
+
+/// How many random worlds; more by `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(300)
+}
+
+fn is_pulse(message: &Message) -> bool {
+    matches!(message, Message::Scope(scope::Message::Pulse(_)))
 }
 
 #[test]
@@ -582,7 +729,7 @@ fn another_takes_the_work_over_when_its_runner_is_lost() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_all_come_to_hold_the_same(seed in any::<u64>(), nodes in 1usize..6, faults in 0usize..25) {
@@ -603,9 +750,97 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_lost_node_ran_runs_elsewhere_after_its_time_and_nothing_else_moves() {
+    let mut world = World::new(3, 31);
+    world.heal();
+    world.settle();
+    world.want_services();
+    world.settle();
+    assert_eq!(world.running(), 3);
+    let there: Vec<usize> = world.machines.values().map(|m| m.processes.len()).collect();
+    let (lost, starts) = (id(1 + there.iter().position(|n| *n > 0).unwrap()), world.starts);
+    let ran = world.machines[&lost].processes.len();
+    world.power_off(lost);
+    world.settle();
+    assert_eq!(world.running(), 3);
+    assert_eq!(world.starts, starts + ran);
+    world.power_on(lost);
+    world.heal();
+    world.settle();
+    assert_eq!((world.running(), world.starts), (3, starts + ran), "it stays where it is");
+}
+
+#[test]
+fn all_daemons_start_anew_and_no_process_notices() {
+    let mut world = World::new(3, 37);
+    world.heal();
+    world.settle();
+    world.want_services();
+    world.settle();
+    let starts = world.starts;
+    for n in 1..=3 {
+        world.stop_daemon(id(n), true);
+    }
+    for n in 1..=3 {
+        world.start_daemon(id(n));
+    }
+    world.settle();
+    assert_eq!((world.running(), world.starts), (3, starts));
+}
+
+#[test]
+fn a_minority_stops_what_it_ran() {
+    let mut world = World::new(5, 41);
+    world.heal();
+    world.settle();
+    world.want_services();
+    world.settle();
+    let all: Vec<NodeId> = (1..=5).map(id).collect();
+    let (mut few, mut rest) = (BTreeSet::new(), BTreeSet::new());
+    for n in &all {
+        let to = if few.len() < 2 && !world.machines[n].processes.is_empty() { &mut few } else { &mut rest };
+        to.insert(*n);
+    }
+    world.make_rings(vec![few.clone(), rest], &all);
+    world.settle();
+    assert_eq!(world.running(), 3);
+    assert!(few.iter().all(|n| world.machines[n].processes.is_empty()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_nothing_runs_twice_and_all_runs_again(seed in any::<u64>(), nodes in 2usize..6, faults in 0usize..25) {
+        let mut world = World::new(nodes, seed);
+        world.heal();
+        world.settle();
+        world.want_services();
+        for _ in 0..faults {
+            for _ in 0..world.dice.below(600) {
+                world.step();
+            }
+            world.fault();
+            world.witness();
+        }
+        for n in world.configured.clone() {
+            world.power_on(n);
+            world.start_daemon(n);
+        }
+        world.heal();
+        world.settle();
+        // Services that were asked for in a moment without quorum were refused.
+        world.want_services();
+        world.settle();
+        world.assert_agreed();
+        prop_assert_eq!(world.running(), 3);
+    }
+}
+
 /// A member that is in step, alone.
 fn alone() -> (Agreement, Configuration) {
-    let mut agreement = Agreement::new(id(1), "boot".into(), Shared::default(), 1, SCRIPT_TIMEOUT_MS);
+    let mut agreement = Agreement::new(id(1), "boot".into(), Shared::default(), 1, SCRIPT_TIMEOUT_MS, 0);
     let only = BTreeSet::from([id(1)]);
     let seen = Configuration { ring: (1, 1), members: only.clone(), attached: only.clone(), quorate: true };
     let mut events = VecDeque::from([Event::Configuration(seen.clone())]);
@@ -639,15 +874,30 @@ fn mad_message() -> impl Strategy<Value = serde_json::Value> {
         "DOWN",
         "?",
     ]);
-    (0..7, node, awkward(), awkward(), state.clone(), state, any::<bool>()).prop_map(|(kind, n, a, b, from, to, flag)| {
+    (0..10, node, awkward(), awkward(), state.clone(), state, any::<bool>()).prop_map(|(kind, n, a, b, from, to, flag)| {
         let seen = serde_json::json!({"ring": [1, b], "members": [1, n], "attached": [1], "quorate": flag});
         let entry = serde_json::json!({"id": a, "at_ms": b, "view": a, "node": n, "from": from, "to": to, "cause": "?"});
         let view = serde_json::json!({"id": a, "members": [n, 1], "quorate": flag});
         let shared = serde_json::json!({"view": view, "lineage": a, "revision": b, "nodes": {}, "log": [entry, entry],
             "last_id": b, "works": {"7": {"kind": "nodeup", "node": n, "runner": 1, "scripts": [], "done": flag}}});
+        let instance = serde_json::json!({"unit": "a.service", "index": 0});
+        let grant = serde_json::json!({"round": {"ring": 1, "round": a}, "change": b});
+        let run = serde_json::json!({"instance": instance, "grant": grant, "view": a, "takeover_ms": b});
+        let part = serde_json::json!({"boot": "x", "last_round": {"ring": 1, "round": b}, "remembers": flag,
+            "table": {"lineage": {"ring": a, "round": b}, "change": a, "holds": []}, "runs": [run, run], "silent_ms": {"2": a}});
         match kind {
-            0 => serde_json::json!({"hello": {"sees": seen, "again": flag, "in_step": flag, "nonce": b, "incarnation": "x",
-                "view": view, "lineage": a, "revision": b, "digest": "?"}}),
+            0 => serde_json::json!({"hello": {"sees": seen, "again": flag, "completed": u64::from(flag), "in_step": flag,
+                "nonce": b, "incarnation": "x", "view": view, "lineage": a, "revision": b, "digest": "?", "scope": part}}),
+            7 => serde_json::json!({"scope": {"pulse": {"stamp": {"life": a, "number": b}, "knows": a,
+                "heard": {"1": {"life": 1, "number": b}}, "round": {"ring": 1, "round": 1}}}}),
+            8 => serde_json::json!({"scope": {"change": {"round": {"ring": 1, "round": 1}, "change": if flag {
+                serde_json::json!({"grant": {"instance": instance, "to": 1, "takeover_ms": a}})
+            } else {
+                serde_json::json!({"taken": {"instance": instance, "node": n, "grant": grant, "to": 1}})
+            }}}}),
+            9 => serde_json::json!({"service": {"view": 1, "unit": "a.service", "wanted": {"takeover_ms": a, "wish": {
+                "name": "a.service", "instances": {"Count": b as u32}, "nodes": [], "avoid": [1], "failback": "No",
+                "spread": flag, "pin": null, "least_loaded": flag}}}}),
             1 => serde_json::json!({"state": {"exchange": {"1": a}, "shared": shared}}),
             2 => serde_json::json!({"move": {"view": a, "node": n, "from": from, "to": to, "cause": "\u{0}\u{fffd}", "at_ms": b,
                 "reboot": flag}}),

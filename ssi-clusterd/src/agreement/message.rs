@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use ssi_cluster::engine::Configuration;
+use ssi_cluster::scope::{self, Part, Wanted};
 use ssi_cluster::{NodeId, NodeState, View, ViewId};
 
 use super::shared::{Outcome, Shared};
@@ -22,7 +23,7 @@ pub const MAX_MESSAGE: usize = 900 * 1024;
 #[serde(rename_all = "kebab-case")]
 pub enum Message {
     /// Sent by every daemon after each configuration: what I see, and what I hold.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// What those who are behind are to hold from the point where the exchange of hellos was complete.
     State(Box<State>),
     /// A node is to move.
@@ -38,6 +39,10 @@ pub enum Message {
         /// The work's transition.
         transition: u64,
     },
+    /// A unit is to run in the cluster, or no more.
+    Service(Box<ServiceWish>),
+    /// Who holds which instance of such a unit.
+    Scope(scope::Message),
     /// What the sender's machine is doing; not part of what is agreed.
     Load(Report),
     /// A new cluster.toml for all, made from the one with the fingerprint `base`.
@@ -73,6 +78,9 @@ pub struct Hello {
     pub revision: u64,
     /// Fingerprint of what the sender holds.
     pub digest: String,
+    /// What it knows of the cluster's scope; a daemon of before that had none says nothing.
+    #[serde(default)]
+    pub scope: Option<Part>,
 }
 
 /// See [`Message::State`].
@@ -140,6 +148,17 @@ pub struct ScriptEnded {
     pub status: i32,
     /// The last of what it printed.
     pub output: String,
+}
+
+/// See [`Message::Service`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceWish {
+    /// The view it was said in; it counts in no other.
+    pub view: ViewId,
+    /// The unit.
+    pub unit: String,
+    /// Where and how; `None`: no more.
+    pub wanted: Option<Wanted>,
 }
 
 /// Reads a message; `None` for what this version does not understand.

@@ -29,14 +29,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ssi_cluster::engine::Configuration;
+use ssi_cluster::scope::{Agreed, Wanted};
 use ssi_cluster::{NodeId, NodeState, Transition, View, ViewId};
 
 pub mod message;
 pub mod proposals;
+mod scoping;
 pub mod shared;
 
+pub use scoping::{GuardSaid, Orders, SHORTEST_TAKEOVER_MS};
+
 use crate::sampler::Report;
-use message::{Hello, Message, Move, State};
+use message::{Hello, Message, Move, ServiceWish, State};
+use scoping::Scoping;
 use shared::{Shared, WorkKind};
 
 /// After how long without a completed exchange a hello is said again, in milliseconds. Nothing should get lost between
@@ -65,6 +70,15 @@ pub enum Event {
     Ask(Wish),
     /// Something that the runner of scripts wants everyone to know.
     Tell(Message),
+    /// What this node's guard runs and has ended.
+    Guard(GuardSaid),
+    /// A unit is to run in the cluster, or no more.
+    Want {
+        /// The unit.
+        unit: String,
+        /// Where and how; `None`: no more.
+        wanted: Option<Wanted>,
+    },
 }
 
 /// What somebody here wants a node to become.
@@ -119,6 +133,10 @@ pub enum Action {
     },
     /// A member's load report.
     Load(NodeId, Report),
+    /// Who holds what in the cluster changed: tell those who listen.
+    ScopeChanged,
+    /// This node's guard is to know.
+    Orders(Orders),
     /// A new cluster.toml for all.
     Config {
         /// Fingerprint of the text it replaces.
@@ -178,6 +196,7 @@ pub struct Agreement {
     next_nonce: u64,
     hello_said_ms: u64,
     proposer: proposals::Proposer,
+    scoping: Scoping,
     /// The work this node was last told to run.
     running: BTreeSet<u64>,
     /// Whether it has to be told again, because an exchange was completed since.
@@ -191,8 +210,9 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// A member that holds what its disk kept, or nothing. `seed` has to differ at each start of the daemon.
-    pub fn new(own: NodeId, incarnation: String, kept: Shared, seed: u64, script_timeout_ms: u64) -> Self {
+    /// A member that holds what its disk kept, or nothing. `seed` has to differ at each start of the daemon; `now_ms` is as
+    /// for [`Agreement::on_event`].
+    pub fn new(own: NodeId, incarnation: String, kept: Shared, seed: u64, script_timeout_ms: u64, now_ms: u64) -> Self {
         Self {
             own,
             incarnation,
@@ -204,19 +224,25 @@ impl Agreement {
             hellos: BTreeMap::new(),
             completed: 0,
             next_nonce: seed,
-            hello_said_ms: 0,
+            hello_said_ms: now_ms,
             proposer: proposals::Proposer::new(own, script_timeout_ms),
+            scoping: Scoping::new(own, seed, now_ms),
             running: BTreeSet::new(),
             retell: false,
-            in_step_ms: 0,
+            in_step_ms: now_ms,
             shutting_down: false,
-            clock_ms: 0,
+            clock_ms: now_ms,
         }
     }
 
     /// What this member holds. It may be old while the member is not [in step](Self::in_step).
     pub fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Who holds which instance of a cluster-scoped unit, as far as this member knows.
+    pub fn scope(&self) -> &Agreed {
+        self.scoping.agreed()
     }
 
     /// Whether this member holds what the others hold.
@@ -269,16 +295,17 @@ impl Agreement {
         state.moved_to(wish.to).map(drop).map_err(|why| Refused::Forbidden { node: wish.node, why })
     }
 
-    /// Takes an event in. `now_ms` is a steady clock, `wall_ms` is the time of day for people; both in milliseconds.
+    /// Takes an event in. `now_ms` is a steady clock that goes on while the machine is suspended, `wall_ms` is the time of day for people; both in milliseconds.
     pub fn on_event(&mut self, event: Event, now_ms: u64, wall_ms: u64, configured: &BTreeSet<NodeId>) -> Vec<Action> {
         self.clock_ms = now_ms;
+        self.scoping.set_voters(configured);
         let mut actions = Vec::new();
         match event {
             Event::Configuration(sees) => self.on_configuration(sees, &mut actions),
             Event::Unreachable => self.on_unreachable(&mut actions),
             Event::Message(from, message) => self.on_message(from, message, &mut actions),
             Event::Tick => {
-                let waits = self.sees.is_some() && !self.settled();
+                let waits = self.sees.is_some() && (!self.settled() || self.scoping.is_overlooked());
                 if waits && now_ms.saturating_sub(self.hello_said_ms) >= SAY_AGAIN_MS {
                     self.say_hello(true, &mut actions);
                 }
@@ -298,12 +325,29 @@ impl Agreement {
                 }
             }
             Event::Tell(message) => actions.push(Action::Send(message)),
+            Event::Guard(said) => {
+                if self.scoping.on_guard(said) {
+                    self.say_hello(true, &mut actions);
+                }
+            }
+            Event::Want { unit, wanted } => {
+                if self.check_quorate().is_ok() {
+                    let wish = ServiceWish { view: self.shared.view.id, unit, wanted };
+                    actions.push(Action::Send(Message::Service(Box::new(wish))));
+                }
+            }
         }
         if self.settled() && self.view().quorate {
             let attached = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
             let proposed = self.proposer.propose(&self.shared, &attached, configured, now_ms, wall_ms);
             actions.extend(proposed.into_iter().map(Action::Send));
         }
+        // Whoever is behind cannot say where things should be, but does say that it is there.
+        let boots = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
+        let coordinates = self.in_step() && proposals::Proposer::coordinator(&self.shared, &boots) == Some(self.own);
+        let said = self.scoping.say(&self.shared, coordinates, now_ms);
+        actions.extend(said.into_iter().map(|message| Action::Send(Message::Scope(message))));
+        actions.extend(self.scoping.orders(now_ms).map(Action::Orders));
         self.mind_own_work(&mut actions);
         actions
     }
@@ -318,6 +362,7 @@ impl Agreement {
         if self.phase == Phase::Alone || matches!(self.phase, Phase::Behind { .. }) {
             self.phase = Phase::Exchanging;
         }
+        self.scoping.on_configuration(&sees);
         let before = self.view();
         self.sees = Some(sees);
         if before != self.view() {
@@ -332,6 +377,7 @@ impl Agreement {
         self.round = None;
         self.hellos.clear();
         self.proposer.forget();
+        self.scoping.on_unreachable();
         actions.push(Action::ViewChanged);
     }
 
@@ -340,7 +386,7 @@ impl Agreement {
         let Some(sees) = &self.sees else { return };
         self.next_nonce = self.next_nonce.wrapping_add(1);
         self.hello_said_ms = self.clock_ms;
-        actions.push(Action::Send(Message::Hello(Hello {
+        actions.push(Action::Send(Message::Hello(Box::new(Hello {
             sees: sees.clone(),
             again,
             completed: self.completed,
@@ -351,14 +397,24 @@ impl Agreement {
             lineage: self.shared.lineage,
             revision: self.shared.revision,
             digest: self.shared.digest(),
-        })));
+            scope: Some(self.scoping.part(&self.incarnation, self.clock_ms)),
+        }))));
     }
 
     fn on_message(&mut self, from: NodeId, message: Message, actions: &mut Vec<Action>) {
         match message {
-            Message::Hello(hello) => self.on_hello(from, hello, actions),
+            Message::Hello(hello) => self.on_hello(from, *hello, actions),
             Message::State(state) => self.on_state(*state, actions),
-            Message::Load(report) => actions.push(Action::Load(from, report)),
+            Message::Load(report) => {
+                self.scoping.load(from, report.load);
+                actions.push(Action::Load(from, report));
+            }
+            // Its rounds do not wait for the rest of the state: all of the table is in the hellos.
+            Message::Scope(message) => {
+                if self.scoping.on_message(from, &message, self.clock_ms) {
+                    actions.push(Action::ScopeChanged);
+                }
+            }
             other => match &mut self.phase {
                 Phase::InStep => self.apply(from, other, actions),
                 Phase::Behind { waiting, .. } if waiting.len() < WAITING_MESSAGES => waiting.push((from, other)),
@@ -405,13 +461,20 @@ impl Agreement {
         self.retell = true;
         self.completed += 1;
         self.round = Some(sees.clone());
-        self.boots = std::mem::take(&mut self.hellos).into_iter().map(|(n, hello)| (n, hello.incarnation)).collect();
+        let mut parts = BTreeMap::new();
+        self.boots.clear();
+        for (node, hello) in std::mem::take(&mut self.hellos) {
+            self.boots.insert(node, hello.incarnation);
+            parts.extend(hello.scope.map(|part| (node, part)));
+        }
         let same_view = held.members == sees.members && held.quorate == sees.quorate && held.id == top;
         let entered = if same_view {
             held
         } else {
             View { id: ViewId(top.0.saturating_add(1)), members: sees.members, quorate: sees.quorate }
         };
+        self.scoping.on_exchange(sees.ring.1, entered.clone(), &parts, self.clock_ms);
+        actions.push(Action::ScopeChanged);
         if i_hold_it {
             self.phase = Phase::InStep;
             if self.shared.view != entered {
@@ -469,7 +532,8 @@ impl Agreement {
                 actions.push(Action::Config { base, text });
                 false
             }
-            Message::Hello(_) | Message::State(_) | Message::Load(_) => false,
+            Message::Service(wish) => self.shared.apply_service(&wish),
+            Message::Hello(_) | Message::State(_) | Message::Load(_) | Message::Scope(_) => false,
         };
         if changed {
             actions.push(Action::Persist);

@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use ssi_cluster::scope::Wanted;
 use ssi_cluster::{NodeId, NodeState, Transition, View, ViewId};
 
-use super::message::{Assign, Move, ScriptBegan, ScriptEnded};
+use super::message::{Assign, Move, ScriptBegan, ScriptEnded, ServiceWish};
+use super::scoping::SHORTEST_TAKEOVER_MS;
 
 /// How many transitions are kept. A node that comes up and goes down again makes five.
 pub const LOG_KEPT: usize = 1024;
@@ -22,6 +24,9 @@ pub const WORKS_KEPT: usize = 16;
 
 /// How much of a script's output is kept, in bytes from its end.
 pub const OUTPUT_KEPT: usize = 400;
+
+/// How many units can be wanted in the cluster.
+pub const SERVICES_MOST: usize = 1_000;
 
 /// How long the cause of a transition may be, in bytes.
 pub const CAUSE_KEPT: usize = 160;
@@ -43,6 +48,12 @@ pub struct Shared {
     pub last_id: u64,
     /// Work for transitions, by the transition's number.
     pub works: BTreeMap<u64, Work>,
+    /// The units that are to run in the cluster, by name.
+    #[serde(default)]
+    pub services: BTreeMap<String, Wanted>,
+    /// The longest takeover time that any of them ever had, in milliseconds.
+    #[serde(default)]
+    pub longest_takeover_ms: u64,
 }
 
 /// What is known of one node.
@@ -279,6 +290,29 @@ impl Shared {
         work.done = true;
         self.revision = self.revision.saturating_add(1);
         true
+    }
+
+    /// Has a unit run in the cluster, or no more; says whether that changes anything.
+    pub fn apply_service(&mut self, wish: &ServiceWish) -> bool {
+        if wish.view != self.view.id || !self.view.quorate {
+            return false;
+        }
+        let full = self.services.len() >= SERVICES_MOST && !self.services.contains_key(&wish.unit);
+        let changed = match &wish.wanted {
+            Some(_) if full => false,
+            Some(wanted) if self.services.get(&wish.unit) == Some(wanted) => false,
+            Some(wanted) if wanted.wish.name == wish.unit && wanted.takeover_ms >= SHORTEST_TAKEOVER_MS => {
+                self.longest_takeover_ms = self.longest_takeover_ms.max(wanted.takeover_ms);
+                self.services.insert(wish.unit.clone(), wanted.clone());
+                true
+            }
+            Some(_) => false,
+            None => self.services.remove(&wish.unit).is_some(),
+        };
+        if changed {
+            self.revision = self.revision.saturating_add(1);
+        }
+        changed
     }
 
     /// The same without what is only for people to read, for the rare case that it does not fit into a message.

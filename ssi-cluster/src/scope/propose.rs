@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! What the coordinator proposes: the changes that bring the table to what is wanted.
+//!
+//! Every member could propose; correctness does not hang on who does. One member's proposals at a time save messages and
+//! keep two placements from pulling at one instance.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::agreed::{Agreed, Round};
+use super::table::{Change, Hold, Stay, Table};
+use crate::placement::{Assignment, Instance, Move, NodeFacts, UnitWish, place};
+use crate::{NodeId, NodeState, View};
+
+/// The takeover time of a unit that has none of its own, in milliseconds.
+pub const DEFAULT_TAKEOVER_MS: u64 = 30_000;
+
+/// A unit that is to run in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Where it wants to be.
+    pub wish: UnitWish,
+    /// How long its node may have been silent before another one starts it, in milliseconds.
+    pub takeover_ms: u64,
+}
+
+/// The changes to propose now; none while nothing is certain, but to make it so.
+///
+/// `facts` are the states and loads of nodes. `wanted` are the units that are to run. `longest_ms` is the longest
+/// takeover time of any unit that there ever was.
+pub fn propose(
+    agreed: &Agreed,
+    facts: &BTreeMap<NodeId, NodeFacts>,
+    wanted: &[Wanted],
+    longest_ms: u64,
+    now_ms: u64,
+) -> Vec<Change> {
+    let Some(round) = agreed.round() else { return Vec::new() };
+    if !round.certain {
+        return if agreed.may_be_certain(longest_ms, now_ms) { vec![Change::Certain] } else { Vec::new() };
+    }
+    let table = agreed.table();
+    let mut changes: Vec<Change> = doubles(table).collect();
+    let mut busy: BTreeSet<&Instance> = BTreeSet::new();
+    for hold in table.holds() {
+        if !round.boots.contains_key(&hold.node) {
+            // Where it goes is said when it may go; until then the placement may think of better.
+            continue;
+        }
+        // A node that was out of sight for a moment keeps what it still runs while it comes up again.
+        let coming = facts
+            .get(&hold.node)
+            .is_none_or(|facts| !matches!(facts.state, NodeState::Up | NodeState::Shutdown | NodeState::GoingDown));
+        if coming || hold.stay.is_leaving() || table.holders(&hold.instance).len() > 1 {
+            busy.insert(&hold.instance);
+        }
+    }
+    for moved in moves(round, table, facts, wanted) {
+        if busy.contains(&moved.instance) {
+            continue;
+        }
+        let takeover_ms = wanted
+            .iter()
+            .find(|wanted| wanted.wish.name == moved.instance.unit)
+            .map_or(DEFAULT_TAKEOVER_MS, |wanted| wanted.takeover_ms);
+        changes.extend(change_of(agreed, round, moved, takeover_ms, now_ms));
+    }
+    // What an absent node was to stop anyhow, and what is still there beside what others hold, goes when its time is over.
+    let absent = table.holds().iter().filter(|hold| !round.boots.contains_key(&hold.node));
+    for hold in absent.filter(|hold| agreed.may_take(hold.node, hold.takeover_ms, now_ms)) {
+        let named = |change: &Change| matches!(change, Change::Taken { instance, node, .. } if *instance == hold.instance && *node == hold.node);
+        if !changes.iter().any(named) && (hold.stay.is_leaving() || table.holders(&hold.instance).len() > 1) {
+            changes.push(taken(hold, hold.stay.next()));
+        }
+    }
+    changes
+}
+
+/// Where two nodes have one instance, which must not be, the later grants go.
+fn doubles(table: &Table) -> impl Iterator<Item = Change> + '_ {
+    table.holds().iter().filter(|hold| !hold.stay.is_leaving()).filter_map(|hold| {
+        let first = table.holders(&hold.instance).iter().min_by_key(|other| (other.grant, other.node))?;
+        (first.node != hold.node).then(|| Change::Leave {
+            instance: hold.instance.clone(),
+            node: hold.node,
+            grant: hold.grant,
+            to: None,
+        })
+    })
+}
+
+fn moves(round: &Round, table: &Table, facts: &BTreeMap<NodeId, NodeFacts>, wanted: &[Wanted]) -> Vec<Move> {
+    // Who has no daemon in the round, or none that reaches his unit manager, can be told nothing: for scope he is no member.
+    let members = round.guarded.clone();
+    let view = View { id: round.view.id, members, quorate: round.view.quorate };
+    let Some(view) = view.quorate() else { return Vec::new() };
+    let mut current = Assignment::new();
+    for hold in table.holds() {
+        let node = match hold.stay {
+            Stay::Leaves(Some(to)) if facts.get(&to).is_some_and(|facts| facts.state == NodeState::Up) => to,
+            _ => hold.node,
+        };
+        current.entry(hold.instance.clone()).or_insert(node);
+    }
+    let wishes: Vec<UnitWish> = wanted.iter().map(|wanted| wanted.wish.clone()).collect();
+    place(view, facts, &wishes, &current).moves
+}
+
+fn change_of(agreed: &Agreed, round: &Round, moved: Move, takeover_ms: u64, now_ms: u64) -> Option<Change> {
+    let holders = agreed.table().holders(&moved.instance);
+    let Some(hold) = holders.first() else {
+        let to = moved.to?;
+        return Some(Change::Grant { instance: moved.instance, to, takeover_ms });
+    };
+    if !round.boots.contains_key(&hold.node) {
+        return agreed.may_take(hold.node, hold.takeover_ms, now_ms).then(|| taken(hold, moved.to));
+    }
+    Some(Change::Leave { instance: moved.instance, node: hold.node, grant: hold.grant, to: moved.to })
+}
+
+fn taken(hold: &Hold, to: Option<NodeId>) -> Change {
+    Change::Taken { instance: hold.instance.clone(), node: hold.node, grant: hold.grant, to }
+}
