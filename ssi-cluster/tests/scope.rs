@@ -93,7 +93,7 @@ impl Cluster {
             (n, NodeFacts { state: if up { NodeState::Up } else { NodeState::Down }, load: 0 })
         };
         let facts = voters().into_iter().map(facts).collect();
-        propose(self.of(by), &facts, wanted, T, self.now)
+        propose(self.of(by), &facts, wanted, T, self.now, self.now)
     }
 }
 
@@ -103,7 +103,7 @@ fn give(to: u32) -> Change {
 
 fn wanted(pin: Option<u32>) -> Vec<Wanted> {
     let wish = UnitWish { pin: pin.map(node), ..UnitWish::new("db.service", Instances::Count(1)) };
-    vec![Wanted { wish, takeover_ms: T }]
+    vec![Wanted { takeover_ms: T, ..Wanted::new(wish) }]
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_move_is_one_chain_of_changes() {
     cluster.change(1, proposed[0].clone());
     assert_eq!(cluster.propose(1, &wanted(Some(3))), [], "it is under way");
     assert!(cluster.of(2).orders(&voters()).unwrap()[0].leave);
-    let released = Change::Released { instance: db(), grant, ended: Ended::Stopped };
+    let released = Change::Released { instance: db(), grant, ended: Ended::Stopped, at_ms: 0 };
     cluster.change(3, released.clone());
     assert_eq!(cluster.holder(1), Some(node(2)), "only who holds it can release it");
     cluster.change(2, released.clone());
@@ -250,7 +250,12 @@ fn half_of_a_cluster_of_two_is_no_majority_whatever_the_engine_says() {
 
 fn order(change: u64) -> Order {
     let grant = GrantId { round: RoundId { ring: 1, round: 1 }, change };
-    Order { run: Run { instance: db(), grant, view: ViewId(1), takeover_ms: T }, may_start: true, leave: false }
+    Order {
+        run: Run { instance: db(), grant, view: ViewId(1), takeover_ms: T },
+        may_start: true,
+        leave: false,
+        only_if_running: false,
+    }
 }
 
 #[test]
@@ -258,9 +263,9 @@ fn a_guard_stops_kills_and_lets_the_watchdog_bite_in_time() {
     let limits = Limits::of(T);
     assert_eq!((limits.stop, limits.kill, limits.bite), (4_000, 7_000, 8_000));
     let mut guard = Guard::default();
-    guard.orders(vec![order(1)]);
+    guard.told(None, Some(vec![order(1)]));
     assert_eq!(guard.act(0), [], "there is no lease");
-    guard.lease(1_000);
+    guard.told(Some(1_000), Some(vec![order(1)]));
     assert_eq!(guard.act(1_500), [Act::Start(order(1).run)]);
     assert_eq!(guard.act(1_500), []);
     assert_eq!(guard.next_ms(), Some(5_000));
@@ -281,8 +286,7 @@ fn a_guard_stops_kills_and_lets_the_watchdog_bite_in_time() {
 #[test]
 fn a_grant_is_used_once() {
     let mut guard = Guard::default();
-    guard.lease(1_000);
-    guard.orders(vec![order(1)]);
+    guard.told(Some(1_000), Some(vec![order(1)]));
     assert_eq!(guard.act(1_000).len(), 1);
     assert_eq!(guard.runs(), [order(1).run]);
     guard.ended(&db(), Ended::Failed);
@@ -290,12 +294,12 @@ fn a_grant_is_used_once() {
     let spent: Vec<_> = guard.spent().collect();
     assert_eq!((spent[0].grant, spent[0].ended), (order(1).run.grant, Ended::Failed));
     assert_eq!(guard.act(1_001), [], "it has to be granted anew");
-    guard.orders(vec![order(2)]);
+    guard.told(Some(1_000), Some(vec![order(2)]));
     assert_eq!(guard.spent().count(), 0);
     assert_eq!(guard.act(1_002), [Act::Start(order(2).run)]);
     // A lease that comes back too late does not call back a stop.
     assert_eq!(guard.act(6_000), [Act::Stop(db())]);
-    guard.lease(6_000);
+    guard.told(Some(6_000), None);
     assert_eq!(guard.act(6_001), []);
     guard.ended(&db(), Ended::Failed);
     assert_eq!(guard.spent().next().unwrap().ended, Ended::Stopped, "it was stopped: that is no failure of its own");
@@ -304,13 +308,12 @@ fn a_grant_is_used_once() {
 #[test]
 fn what_is_not_ordered_is_stopped_and_what_leaves_unstarted_is_spent() {
     let mut guard = Guard::default();
-    guard.lease(0);
-    guard.orders(vec![order(1)]);
+    guard.told(Some(0), Some(vec![order(1)]));
     guard.act(0);
-    guard.orders(vec![]);
+    guard.told(None, Some(vec![]));
     assert_eq!(guard.act(1), [Act::Stop(db())]);
     let mut guard = Guard::default();
-    guard.orders(vec![Order { leave: true, may_start: false, ..order(1) }]);
+    guard.told(None, Some(vec![Order { leave: true, may_start: false, ..order(1) }]));
     assert_eq!(guard.act(1), []);
     assert_eq!(guard.spent().count(), 1, "the others wait for word of it");
 }
@@ -318,8 +321,7 @@ fn what_is_not_ordered_is_stopped_and_what_leaves_unstarted_is_spent() {
 #[test]
 fn a_guard_outlives_its_manager() {
     let mut guard = Guard::default();
-    guard.lease(5);
-    guard.orders(vec![order(1)]);
+    guard.told(Some(5), Some(vec![order(1)]));
     guard.act(6);
     let text = serde_json::to_string(&guard).unwrap();
     assert_eq!(serde_json::from_str::<Guard>(&text).unwrap(), guard);
@@ -339,4 +341,94 @@ fn what_is_said_arrives_as_it_was_said() {
     let pulse = cluster.members.get_mut(&node(1)).unwrap().pulse(7);
     let text = serde_json::to_string(&pulse).unwrap();
     assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), pulse);
+}
+
+impl Cluster {
+    /// The instance ends on its node, and the coordinator goes on.
+    fn end(&mut self, ended: Ended, wanted: &[Wanted]) {
+        let (node, grant) = (self.holder(1).unwrap(), self.grant(1));
+        let released = Change::Released { instance: db(), grant, ended, at_ms: self.now };
+        self.change(node.get(), released);
+        for change in self.propose(1, wanted) {
+            self.change(1, change);
+        }
+    }
+}
+
+#[test]
+fn what_fails_moves_on_and_is_left_alone_when_it_fails_too_often() {
+    let mut cluster = Cluster::new();
+    cluster.meet(&[1, 2, 3]);
+    let wanted = vec![Wanted { probation_ms: 1_000, error_limit: 3, ..wanted(None).remove(0) }];
+    cluster.change(1, give(1));
+    cluster.end(Ended::Failed, &wanted);
+    let second = cluster.holder(1).unwrap();
+    assert_ne!(second, node(1), "it failed there just now");
+    cluster.end(Ended::Failed, &wanted);
+    let third = cluster.holder(1).unwrap();
+    assert!(third != node(1) && third != second);
+    cluster.end(Ended::Failed, &wanted);
+    assert_eq!(cluster.holder(1), None, "three times is enough");
+    let rests = wanted[0].rests(cluster.of(1).table(), &db(), cluster.now);
+    assert_eq!(rests, Some(ssi_cluster::scope::propose::Rest::GivenUp));
+    cluster.now = 500;
+    assert_eq!(cluster.propose(1, &wanted), []);
+    // Its probation is over, or somebody starts it by hand.
+    cluster.now = 1_001;
+    assert_eq!(cluster.propose(1, &wanted).len(), 1);
+    cluster.now = 500;
+    cluster.change(1, Change::Forget { unit: "db.service".into() });
+    assert_eq!(cluster.propose(1, &wanted).len(), 1);
+}
+
+#[test]
+fn what_is_through_is_not_started_again() {
+    let mut cluster = Cluster::new();
+    cluster.meet(&[1, 2, 3]);
+    cluster.change(1, give(1));
+    cluster.end(Ended::Through, &wanted(None));
+    assert_eq!(cluster.holder(1), None);
+    cluster.now = 1_000_000;
+    assert_eq!(cluster.propose(1, &wanted(None)), []);
+    // When nobody wants it any more, that is forgotten, and a later wish is a new one.
+    let forget = cluster.propose(1, &[]);
+    assert_eq!(forget, [Change::Forget { unit: "db.service".into() }]);
+    cluster.change(1, forget[0].clone());
+    assert_eq!(cluster.propose(1, &wanted(None)).len(), 1);
+}
+
+#[test]
+fn a_lease_that_comes_later_does_not_make_an_old_order_good() {
+    let mut guard = Guard::default();
+    guard.told(Some(1_000), Some(vec![Order { may_start: false, ..order(1) }]));
+    guard.act(1_001);
+    guard.told(Some(1_000), Some(vec![order(1)]));
+    // The order was long on its way, and others may have what it allows.
+    guard.told(Some(30_000), None);
+    assert_eq!(guard.act(30_001), []);
+    guard.told(Some(30_000), Some(vec![order(1)]));
+    assert_eq!(guard.act(30_002).len(), 1);
+}
+
+#[test]
+fn what_was_only_said_to_run_is_never_started_under_its_old_grant() {
+    let mut cluster = Cluster::new();
+    cluster.meet(&[1, 2, 3]);
+    cluster.change(1, give(2));
+    let run = cluster.of(2).orders(&voters()).unwrap()[0].run.clone();
+    // Node 2 may have begun it when it was cut off; the others gave it to node 3 after its time.
+    cluster.runs.insert(node(2), vec![run]);
+    cluster.meet(&[1, 3]);
+    cluster.now = T;
+    let taken = Change::Taken { instance: db(), node: node(2), grant: cluster.grant(1), to: Some(node(3)) };
+    cluster.change(1, taken);
+    cluster.meet(&[1, 2, 3]);
+    cluster.pulse();
+    let orders = cluster.of(2).orders(&voters()).unwrap();
+    assert!(!orders[0].may_start && orders[0].leave && orders[0].only_if_running, "{orders:?}");
+    let mut guard = Guard::default();
+    guard.told(Some(T), Some(orders));
+    assert_eq!(guard.act(T), []);
+    assert_eq!(guard.spent().count(), 1);
+    assert_eq!(cluster.propose(1, &wanted(None)), [], "node 3 keeps it");
 }

@@ -318,11 +318,8 @@ impl World {
     fn mind(&mut self, n: NodeId) {
         let machine = self.machines.get_mut(&n).unwrap();
         if let Some(Orders { lease_ms, orders }) = machine.orders.pop_front() {
-            if let Some(from) = lease_ms {
-                machine.guard.lease(from);
-                machine.lease_ms = machine.lease_ms.max(from);
-            }
-            orders.into_iter().for_each(|orders| machine.guard.orders(orders));
+            machine.lease_ms = machine.lease_ms.max(lease_ms.unwrap_or_default());
+            machine.guard.told(lease_ms, orders);
         }
         self.guard(n);
         let machine = self.machines.get_mut(&n).unwrap();
@@ -396,7 +393,8 @@ impl World {
         self.services = true;
         let spread = UnitWish { spread: true, ..UnitWish::new("two.service", Instances::Count(2)) };
         for wish in [UnitWish::new("one.service", Instances::Count(1)), spread] {
-            let (unit, wanted) = (wish.name.clone(), Some(Wanted { wish, takeover_ms: TAKEOVER_MS }));
+            let wanted = Wanted { takeover_ms: TAKEOVER_MS, probation_ms: 1_000, ..Wanted::new(wish) };
+            let (unit, wanted) = (wanted.wish.name.clone(), Some(wanted));
             self.feed(id(1), Event::Want { unit, wanted });
         }
     }
@@ -895,7 +893,7 @@ fn mad_message() -> impl Strategy<Value = serde_json::Value> {
             } else {
                 serde_json::json!({"taken": {"instance": instance, "node": n, "grant": grant, "to": 1}})
             }}}}),
-            9 => serde_json::json!({"service": {"view": 1, "unit": "a.service", "wanted": {"takeover_ms": a, "wish": {
+            9 => serde_json::json!({"service": {"view": 1, "unit": "a.service", "wanted": {"takeover_ms": a, "probation_ms": b, "error_limit": 0, "wish": {
                 "name": "a.service", "instances": {"Count": b as u32}, "nodes": [], "avoid": [1], "failback": "No",
                 "spread": flag, "pin": null, "least_loaded": flag}}}}),
             1 => serde_json::json!({"state": {"exchange": {"1": a}, "shared": shared}}),

@@ -21,6 +21,7 @@
 //!
 //! An instance that needs a node gets, among the able and allowed ones,
 //!
+//! 0. none that it shuns for now: what is there stays, and nothing comes,
 //! 1. with `spread`, only one without another instance of the unit; where none is left, it stays without a node,
 //! 2. the first in `nodes`; with `least_loaded`, `nodes` says only who may,
 //! 3. with `least_loaded`, the one with the least load, each instance given in this pass counted as [`INSTANCE_LOAD`],
@@ -107,6 +108,9 @@ pub struct UnitWish {
     pub nodes: Vec<NodeId>,
     /// The nodes it must not run on.
     pub avoid: Vec<NodeId>,
+    /// The nodes that are given no instance now; what runs there stays. It failed there, say.
+    #[serde(default)]
+    pub shun: Vec<NodeId>,
     /// Whether it goes back to a node it likes better.
     pub failback: Failback,
     /// Never two instances on one node; those that are left over get none.
@@ -126,6 +130,7 @@ impl UnitWish {
             instances,
             nodes: Vec::new(),
             avoid: Vec::new(),
+            shun: Vec::new(),
             failback: Failback::No,
             spread: false,
             pin: None,
@@ -234,6 +239,8 @@ pub enum WhyNot {
     PinnedNodeNotUp(NodeId),
     /// The node it is pinned to is one that it must not run on.
     PinnedToForbidden(NodeId),
+    /// It failed not long ago on every node it could be on.
+    Shunned,
     /// It is to be spread, and every node it could be on has another instance.
     NotEnoughNodes,
 }
@@ -245,6 +252,7 @@ impl fmt::Display for WhyNot {
             WhyNot::NoAllowedNodeUp => f.write_str("none of the nodes it may run on is UP"),
             WhyNot::PinnedNodeNotUp(node) => write!(f, "it is pinned to node {node}, which is not UP"),
             WhyNot::PinnedToForbidden(node) => write!(f, "it is pinned to node {node}, which Nodes= or Avoid= forbids"),
+            WhyNot::Shunned => f.write_str("it failed not long ago on every node it could run on"),
             WhyNot::NotEnoughNodes => {
                 f.write_str("every node it could run on has an instance, and they are to be spread")
             }

@@ -36,7 +36,7 @@ fn reason_to_go(cluster: &Cluster<'_>, wish: &UnitWish, node: NodeId) -> Option<
 
 /// The nodes that may be given an instance, each with how much it is liked, from 0 down. Empty `nodes` likes all alike.
 fn candidates(cluster: &Cluster<'_>, wish: &UnitWish) -> Vec<(usize, NodeId)> {
-    let avoid: BTreeSet<NodeId> = wish.avoid.iter().copied().collect();
+    let avoid: BTreeSet<NodeId> = wish.avoid.iter().chain(&wish.shun).copied().collect();
     let may =
         |node: &NodeId| cluster.is_able(*node) && !avoid.contains(node) && wish.pin.is_none_or(|pin| pin == *node);
     if wish.nodes.is_empty() {
@@ -172,8 +172,10 @@ impl Unit<'_, '_, '_> {
         match self.wish.pin {
             _ if !candidates.is_empty() => WhyNot::NotEnoughNodes,
             Some(pin) if !self.wish.may_run_on(pin) => WhyNot::PinnedToForbidden(pin),
+            Some(pin) if self.cluster.is_able(pin) => WhyNot::Shunned,
             Some(pin) => WhyNot::PinnedNodeNotUp(pin),
             None if self.cluster.able.is_empty() => WhyNot::NobodyUp,
+            None if self.cluster.able.keys().any(|node| self.wish.may_run_on(*node)) => WhyNot::Shunned,
             None => WhyNot::NoAllowedNodeUp,
         }
     }

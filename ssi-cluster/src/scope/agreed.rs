@@ -107,8 +107,10 @@ pub struct Order {
     pub run: Run,
     /// A majority knows of it: it may be started. What runs already runs on without.
     pub may_start: bool,
-    /// It is to be stopped.
+    /// It is to be stopped, or never to be started.
     pub leave: bool,
+    /// If it does not run by now, it must not be started under this grant any more.
+    pub only_if_running: bool,
 }
 
 /// One member's part in the agreement about scope.
@@ -221,7 +223,8 @@ impl Agreed {
         // The engine may count two halves of a cluster of two as a quorum each; here a quorum is a majority.
         let here = voters.iter().filter(|voter| parts.contains_key(voter)).count();
         let quorate = view.quorate && is_majority(here, voters);
-        let certain = quorate && (is_majority(remembering, voters) || all_told);
+        let complete = is_majority(remembering, voters);
+        let certain = quorate && (complete || all_told);
         let guarded = parts.iter().filter(|(_, part)| part.runs.is_some()).map(|(node, _)| *node).collect();
         let runs = parts.iter().flat_map(|(node, part)| {
             part.runs.iter().flatten().map(|run| Hold {
@@ -232,10 +235,11 @@ impl Agreed {
                 view: run.view,
                 takeover_ms: run.takeover_ms,
                 stay: Stay::Stays,
+                reported: true,
             })
         });
         let remembered = parts.values().filter(|part| part.remembers).map(|part| &part.table);
-        let merged = Table::merged(id, remembered, &boots, runs);
+        let merged = Table::merged(id, complete, remembered, &boots, runs);
         let absent = voters.iter().filter(|voter| !parts.contains_key(voter));
         let heard_before_ms = absent.map(|node| {
             let silent = parts.values().filter_map(|part| part.silent_ms.get(node)).min().copied().unwrap_or(0);
@@ -340,8 +344,9 @@ impl Agreed {
                 view: hold.view,
                 takeover_ms: hold.takeover_ms,
             },
-            may_start: !hold.stay.is_leaving() && self.majority_knows(hold.grant.change, voters),
+            may_start: !hold.stay.is_leaving() && !hold.reported && self.majority_knows(hold.grant.change, voters),
             leave: hold.stay.is_leaving(),
+            only_if_running: hold.reported,
         };
         Some(mine.map(order).collect())
     }

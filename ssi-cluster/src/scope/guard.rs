@@ -65,18 +65,19 @@ pub struct Guard {
     spent: BTreeMap<Instance, (GrantId, Ended)>,
     /// What may be started as soon as nothing is in the way.
     orders: Vec<Order>,
+    /// The lease that came with them: others may have what they allow once it is old, whatever lease came since.
+    ordered_ms: Option<u64>,
     lease_ms: Option<u64>,
     biting: bool,
 }
 
 impl Guard {
-    /// A lease, from when it counts. It never goes back.
-    pub fn lease(&mut self, from_ms: u64) {
-        self.lease_ms = self.lease_ms.max(Some(from_ms));
-    }
-
-    /// All that this node holds, as agreed. What runs and is not among it is stopped.
-    pub fn orders(&mut self, orders: Vec<Order>) {
+    /// What the daemon has to tell: from when the lease counts, which never goes back; and all that this node holds, if
+    /// anything is agreed. What runs and is not among it is stopped.
+    pub fn told(&mut self, lease_ms: Option<u64>, orders: Option<Vec<Order>>) {
+        self.lease_ms = self.lease_ms.max(lease_ms);
+        let Some(orders) = orders else { return };
+        self.ordered_ms = lease_ms;
         let ordered = |instance: &Instance, grant: GrantId| {
             orders.iter().any(|order| order.run.instance == *instance && order.run.grant == grant)
         };
@@ -87,7 +88,7 @@ impl Guard {
     /// All of an instance has ended.
     pub fn ended(&mut self, instance: &Instance, ended: Ended) {
         if let Some(held) = self.held.remove(instance) {
-            // What failed because it was stopped or killed is not at fault.
+            // What failed because it was stopped or killed is not at fault, and what is through by then was not left to be.
             let ended = if held.stopping { Ended::Stopped } else { ended };
             self.spent.insert(instance.clone(), (held.grant, ended));
         }
@@ -124,7 +125,8 @@ impl Guard {
     pub fn act(&mut self, now_ms: u64) -> Vec<Act> {
         let mut acts = Vec::new();
         let was_biting = std::mem::take(&mut self.biting);
-        let age = self.lease_ms.map_or(u64::MAX, |from| now_ms.saturating_sub(from));
+        let age_of = |lease: Option<u64>| lease.map_or(u64::MAX, |from| now_ms.saturating_sub(from));
+        let (age, ordered_age) = (age_of(self.lease_ms), age_of(self.ordered_ms));
         for (instance, held) in &mut self.held {
             let limits = Limits::of(held.takeover_ms);
             let order = self.orders.iter().find(|o| o.run.instance == *instance && o.run.grant == held.grant);
@@ -146,10 +148,11 @@ impl Guard {
         for order in &self.orders {
             let instance = &order.run.instance;
             let free = !self.held.contains_key(instance) && !self.spent.contains_key(instance);
-            if order.leave && free {
+            let never = order.leave || order.only_if_running;
+            if never && free {
                 // Never started, and never will be.
                 self.spent.insert(instance.clone(), (order.run.grant, Ended::Stopped));
-            } else if order.may_start && free && age < Limits::of(order.run.takeover_ms).stop && !self.biting {
+            } else if order.may_start && free && ordered_age < Limits::of(order.run.takeover_ms).stop && !self.biting {
                 let Run { grant, view, takeover_ms, .. } = order.run;
                 self.held.insert(instance.clone(), Held { grant, view, takeover_ms, stopping: false, killed: false });
                 acts.push(Act::Start(order.run.clone()));

@@ -28,7 +28,10 @@
 //!    is known to have been started anew, or when `T` has passed since anybody in the round heard the node.
 //! 3. A node whose lease is older than `T/3` stops what it holds; what has not ended at `7/12 T` is killed; and at `2/3 T`
 //!    nobody pets the watchdog any more ([`guard`]), which has `T/3` to reset the machine.
-//! 4. The lease counts from when the pulse was *sent* that a majority heard, and the wait for a takeover from when somebody
+//! 4. An order to start is good for `T/3` of the lease that came with it, whatever lease comes later: what it allows may
+//!    have been given to others meanwhile. For the same reason, what a node only says that it runs, or may have begun, is
+//!    never started under that grant.
+//! 5. The lease counts from when the pulse was *sent* that a majority heard, and the wait for a takeover from when somebody
 //!    last *heard* one: of two quorums one member is in both, so the wait always outlives the lease. Nothing in it needs
 //!    clocks that show the same, only clocks that run alike, to a few percent.
 //!
@@ -49,7 +52,7 @@ pub mod table;
 pub use agreed::{Agreed, Message, Order, Part, Pulse, Round, Run, Stamp};
 pub use guard::{Guard, Spent};
 pub use propose::Wanted;
-pub use table::{Change, Ended, Hold, Stay, Table};
+pub use table::{Change, Ended, Ending, Hold, Stay, Table};
 
 /// Names a round. Of two rounds that a member was in, the later has the greater; two rounds with a majority in each never
 /// share one.

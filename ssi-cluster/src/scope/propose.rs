@@ -9,12 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::agreed::{Agreed, Round};
-use super::table::{Change, Hold, Stay, Table};
+use super::table::{Change, Ended, Ending, Hold, Stay, Table};
 use crate::placement::{Assignment, Instance, Move, NodeFacts, UnitWish, place};
 use crate::{NodeId, NodeState, View};
 
 /// The takeover time of a unit that has none of its own, in milliseconds.
 pub const DEFAULT_TAKEOVER_MS: u64 = 30_000;
+
+/// For how long a node where an instance failed is given none of that unit, in milliseconds. OpenSSI's keepalive(1M) has
+/// the same.
+pub const DEFAULT_PROBATION_MS: u64 = 300_000;
+
+/// How often an instance may fail within that time before it is left alone. OpenSSI's keepalive(1M) has the same.
+pub const DEFAULT_ERROR_LIMIT: u32 = 10;
 
 /// A unit that is to run in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,18 +30,69 @@ pub struct Wanted {
     pub wish: UnitWish,
     /// How long its node may have been silent before another one starts it, in milliseconds.
     pub takeover_ms: u64,
+    /// For how long a node where it failed is given none of it, in milliseconds.
+    pub probation_ms: u64,
+    /// How often an instance may fail within that time before it is left alone until somebody starts it.
+    pub error_limit: u32,
+}
+
+impl Wanted {
+    /// With the times that a unit has that says nothing of them.
+    #[must_use]
+    pub fn new(wish: UnitWish) -> Wanted {
+        Wanted {
+            wish,
+            takeover_ms: DEFAULT_TAKEOVER_MS,
+            probation_ms: DEFAULT_PROBATION_MS,
+            error_limit: DEFAULT_ERROR_LIMIT,
+        }
+    }
+
+    /// The wish as it is now, with the nodes to shun.
+    fn now(&self, table: &Table, wall_ms: u64) -> UnitWish {
+        let mut wish = self.wish.clone();
+        wish.shun.extend(self.failures(table, wall_ms).map(|ending| ending.node));
+        wish
+    }
+
+    /// The failures that still count. Clocks of nodes that differ make them count for longer or shorter.
+    fn failures<'a>(&'a self, table: &'a Table, wall_ms: u64) -> impl Iterator<Item = &'a Ending> + 'a {
+        let failed = |e: &&Ending| e.ended == Ended::Failed && e.instance.unit == self.wish.name;
+        let recent = move |e: &&Ending| wall_ms.abs_diff(e.at_ms) < self.probation_ms;
+        table.endings().iter().filter(failed).filter(recent)
+    }
+
+    /// Why an instance is not to be started again, if it is not.
+    #[must_use]
+    pub fn rests(&self, table: &Table, instance: &Instance, wall_ms: u64) -> Option<Rest> {
+        if table.endings().iter().any(|e| e.ended == Ended::Through && e.instance == *instance) {
+            return Some(Rest::Through);
+        }
+        let count = self.failures(table, wall_ms).filter(|e| e.instance == *instance).count();
+        (count >= self.error_limit.max(1) as usize).then_some(Rest::GivenUp)
+    }
+}
+
+/// Why an instance that is wanted is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It has done what it was for.
+    Through,
+    /// It failed too often in too short a time.
+    GivenUp,
 }
 
 /// The changes to propose now; none while nothing is certain, but to make it so.
 ///
 /// `facts` are the states and loads of nodes. `wanted` are the units that are to run. `longest_ms` is the longest
-/// takeover time of any unit that there ever was.
+/// takeover time of any unit that there ever was. `wall_ms` is the time of day, in milliseconds since 1970 UTC.
 pub fn propose(
     agreed: &Agreed,
     facts: &BTreeMap<NodeId, NodeFacts>,
     wanted: &[Wanted],
     longest_ms: u64,
     now_ms: u64,
+    wall_ms: u64,
 ) -> Vec<Change> {
     let Some(round) = agreed.round() else { return Vec::new() };
     if !round.certain {
@@ -56,16 +114,23 @@ pub fn propose(
             busy.insert(&hold.instance);
         }
     }
-    for moved in moves(round, table, facts, wanted) {
+    for moved in moves(round, table, facts, wanted, wall_ms) {
         if busy.contains(&moved.instance) {
             continue;
         }
-        let takeover_ms = wanted
-            .iter()
-            .find(|wanted| wanted.wish.name == moved.instance.unit)
-            .map_or(DEFAULT_TAKEOVER_MS, |wanted| wanted.takeover_ms);
+        let unit = wanted.iter().find(|wanted| wanted.wish.name == moved.instance.unit);
+        let rests = unit.is_some_and(|unit| unit.rests(table, &moved.instance, wall_ms).is_some());
+        if moved.from.is_none() && rests {
+            continue;
+        }
+        let takeover_ms = unit.map_or(DEFAULT_TAKEOVER_MS, |unit| unit.takeover_ms);
         changes.extend(change_of(agreed, round, moved, takeover_ms, now_ms));
     }
+    // Nobody asks about the past of what is no longer wanted.
+    let unwanted = |ending: &&Ending| !wanted.iter().any(|wanted| wanted.wish.name == ending.instance.unit);
+    let forgotten: BTreeSet<&str> =
+        table.endings().iter().filter(unwanted).map(|ending| ending.instance.unit.as_str()).collect();
+    changes.extend(forgotten.into_iter().map(|unit| Change::Forget { unit: unit.to_owned() }));
     // What an absent node was to stop anyhow, and what is still there beside what others hold, goes when its time is over.
     let absent = table.holds().iter().filter(|hold| !round.boots.contains_key(&hold.node));
     for hold in absent.filter(|hold| agreed.may_take(hold.node, hold.takeover_ms, now_ms)) {
@@ -80,7 +145,8 @@ pub fn propose(
 /// Where two nodes have one instance, which must not be, the later grants go.
 fn doubles(table: &Table) -> impl Iterator<Item = Change> + '_ {
     table.holds().iter().filter(|hold| !hold.stay.is_leaving()).filter_map(|hold| {
-        let first = table.holders(&hold.instance).iter().min_by_key(|other| (other.grant, other.node))?;
+        let staying = table.holders(&hold.instance).iter().filter(|other| !other.stay.is_leaving());
+        let first = staying.min_by_key(|other| (other.grant, other.node))?;
         (first.node != hold.node).then(|| Change::Leave {
             instance: hold.instance.clone(),
             node: hold.node,
@@ -90,7 +156,13 @@ fn doubles(table: &Table) -> impl Iterator<Item = Change> + '_ {
     })
 }
 
-fn moves(round: &Round, table: &Table, facts: &BTreeMap<NodeId, NodeFacts>, wanted: &[Wanted]) -> Vec<Move> {
+fn moves(
+    round: &Round,
+    table: &Table,
+    facts: &BTreeMap<NodeId, NodeFacts>,
+    wanted: &[Wanted],
+    wall_ms: u64,
+) -> Vec<Move> {
     // Who has no daemon in the round, or none that reaches his unit manager, can be told nothing: for scope he is no member.
     let members = round.guarded.clone();
     let view = View { id: round.view.id, members, quorate: round.view.quorate };
@@ -103,7 +175,7 @@ fn moves(round: &Round, table: &Table, facts: &BTreeMap<NodeId, NodeFacts>, want
         };
         current.entry(hold.instance.clone()).or_insert(node);
     }
-    let wishes: Vec<UnitWish> = wanted.iter().map(|wanted| wanted.wish.clone()).collect();
+    let wishes: Vec<UnitWish> = wanted.iter().map(|wanted| wanted.now(table, wall_ms)).collect();
     place(view, facts, &wishes, &current).moves
 }
 

@@ -15,6 +15,9 @@ use crate::{NodeId, ViewId};
 /// The most holds there can be; a grant beyond it is not made. The table has to fit into a message.
 pub const MAX_HOLDS: usize = 2_000;
 
+/// The most endings that are remembered; the oldest goes first.
+pub const MAX_ENDINGS: usize = 500;
+
 /// A node has an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hold {
@@ -32,6 +35,10 @@ pub struct Hold {
     pub takeover_ms: u64,
     /// Whether it is to stay there.
     pub stay: Stay,
+    /// It is here because its node said that it runs it, or may: what is not running by now must not be started under
+    /// this grant, which may have been given to others meanwhile.
+    #[serde(default)]
+    pub reported: bool,
 }
 
 /// Whether an instance is to stay on its node.
@@ -69,11 +76,13 @@ impl Hold {
 }
 
 /// How an instance ended on its node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
-    /// It was stopped, or is through.
+    /// It was told to.
     Stopped,
+    /// By itself, and well: it has done what it was for.
+    Through,
     /// It failed, and its own `Restart=` has given up.
     Failed,
 }
@@ -110,6 +119,8 @@ pub enum Change {
         grant: GrantId,
         /// How.
         ended: Ended,
+        /// When, by its node's clock: milliseconds since 1970 UTC.
+        at_ms: u64,
     },
     /// Its node is absent, and for long enough: others may have it.
     Taken {
@@ -122,8 +133,27 @@ pub enum Change {
         /// Who gets it.
         to: Option<NodeId>,
     },
+    /// What is known of how a unit's instances ended is of no account any more: it was started by hand, or is no longer
+    /// wanted.
+    Forget {
+        /// The unit.
+        unit: String,
+    },
     /// Whoever is absent has been for so long that it holds nothing that is not in the table.
     Certain,
+}
+
+/// An instance ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ending {
+    /// Which.
+    pub instance: Instance,
+    /// Where.
+    pub node: NodeId,
+    /// How.
+    pub ended: Ended,
+    /// When, by that node's clock: milliseconds since 1970 UTC.
+    pub at_ms: u64,
 }
 
 /// Who has what.
@@ -135,12 +165,20 @@ pub struct Table {
     pub change: u64,
     /// Ordered by instance, then by node.
     holds: Vec<Hold>,
+    /// The newest last.
+    #[serde(default)]
+    endings: Vec<Ending>,
 }
 
 impl Table {
     /// All holds, by instance and node.
     pub fn holds(&self) -> &[Hold] {
         &self.holds
+    }
+
+    /// How instances ended that were not told to, the newest last.
+    pub fn endings(&self) -> &[Ending] {
+        &self.endings
     }
 
     /// The holds of one instance: at most one, as long as clocks and watchdogs do what they are for.
@@ -169,9 +207,11 @@ impl Table {
     }
 
     /// The table that a round begins with: the newest of those remembered, without what was held by machines that were
-    /// started anew since, and with what members say they run.
+    /// started anew since, and with what members say they run. `complete`: those who remember are a majority, so that what
+    /// is not in their newest table is nobody's any more, and is to be stopped wherever it runs.
     pub(super) fn merged<'a>(
         lineage: RoundId,
+        complete: bool,
         remembered: impl Iterator<Item = &'a Table>,
         boots: &BTreeMap<NodeId, String>,
         runs: impl Iterator<Item = Hold>,
@@ -186,7 +226,8 @@ impl Table {
                 table.holders(&run.instance).iter().any(|hold| hold.node == run.node && hold.grant >= run.grant);
             if !known {
                 table.change = table.change.max(run.grant.change.saturating_add(1));
-                table.insert(run);
+                let stay = if complete { Stay::Leaves(None) } else { Stay::Stays };
+                table.insert(Hold { stay, reported: true, ..run });
             }
         }
         table
@@ -209,7 +250,18 @@ impl Table {
                 });
                 hold.map(|hold| hold.stay = stay).is_some()
             }
-            Change::Released { instance, grant, .. } => self.pass_on(sender, view, boots, instance, *grant, None),
+            Change::Released { instance, grant, ended, at_ms } => {
+                let held = self.pass_on(sender, view, boots, instance, *grant, None);
+                if held && *ended != Ended::Stopped {
+                    self.note(instance, sender, *ended, *at_ms);
+                }
+                held
+            }
+            Change::Forget { unit } => {
+                let before = self.endings.len();
+                self.endings.retain(|ending| ending.instance.unit != *unit);
+                self.endings.len() < before
+            }
             Change::Taken { instance, node, grant, to } => {
                 !boots.contains_key(node) && self.pass_on(*node, view, boots, instance, *grant, *to)
             }
@@ -220,6 +272,13 @@ impl Table {
             self.change = self.change.saturating_add(1);
         }
         fitted
+    }
+
+    fn note(&mut self, instance: &Instance, node: NodeId, ended: Ended, at_ms: u64) {
+        self.endings.push(Ending { instance: instance.clone(), node, ended, at_ms });
+        if self.endings.len() > MAX_ENDINGS {
+            self.endings.remove(0);
+        }
     }
 
     fn grant(
@@ -243,6 +302,7 @@ impl Table {
             view,
             takeover_ms,
             stay: Stay::Stays,
+            reported: false,
         });
         true
     }

@@ -319,9 +319,10 @@ impl World {
         let state = |i: usize| if round.boots.contains_key(&node(i)) { NodeState::Up } else { NodeState::Down };
         let facts = (0..self.machines.len()).map(|i| (node(i), NodeFacts { state: state(i), load: 0 })).collect();
         let wish = UnitWish { pin: self.pin, ..UnitWish::new("a.service", Instances::Count(1)) };
-        let wanted = [Wanted { wish, takeover_ms: rules.takeover }];
+        // It may fail again and again, each time elsewhere.
+        let wanted = [Wanted { wish, takeover_ms: rules.takeover, probation_ms: 2, error_limit: 100 }];
         let id = round.id;
-        let changes = propose(&daemon.agreed, &facts, &wanted, rules.takeover, self.now);
+        let changes = propose(&daemon.agreed, &facts, &wanted, rules.takeover, self.now, self.now);
         for change in changes {
             let message = Message::Change { round: id, change };
             if !self.was_said(index, &message) {
@@ -339,7 +340,8 @@ impl World {
         let spent: Vec<_> = machine.guard.spent().collect();
         for spent in spent {
             let is_mine = agreed.table().hold(&spent.instance, node(index), spent.grant).is_some();
-            let change = Change::Released { instance: spent.instance, grant: spent.grant, ended: Ended::Stopped };
+            let change =
+                Change::Released { instance: spent.instance, grant: spent.grant, ended: spent.ended, at_ms: self.now };
             let message = Message::Change { round: id, change };
             if is_mine && !self.was_said(index, &message) {
                 self.say(index, message);
@@ -385,18 +387,16 @@ impl World {
             return false;
         }
         if let Some(daemon) = machine.daemon.as_mut().filter(|daemon| !daemon.lags) {
-            if let Some(from) = daemon.agreed.lease_ms(&voters, now) {
-                machine.guard.lease(from);
-            }
-            if let Some(mut orders) = daemon.agreed.orders(&voters) {
-                for order in &mut orders {
+            let mut orders = daemon.agreed.orders(&voters);
+            if let Some(orders) = &mut orders {
+                for order in orders.iter_mut() {
                     order.run.takeover_ms = rules.guards_takeover;
                     order.may_start |= !rules.known && !order.leave;
                 }
                 let started = orders.iter().filter(|order| order.may_start).map(|order| order.run.clone());
                 daemon.ordered = started.collect();
-                machine.guard.orders(orders);
             }
+            machine.guard.told(daemon.agreed.lease_ms(&voters, now), orders);
         }
         for act in machine.guard.act(now) {
             match act {

@@ -345,7 +345,7 @@ impl Agreement {
         // Whoever is behind cannot say where things should be, but does say that it is there.
         let boots = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
         let coordinates = self.in_step() && proposals::Proposer::coordinator(&self.shared, &boots) == Some(self.own);
-        let said = self.scoping.say(&self.shared, coordinates, now_ms);
+        let said = self.scoping.say(&self.shared, coordinates, now_ms, wall_ms);
         actions.extend(said.into_iter().map(|message| Action::Send(Message::Scope(message))));
         actions.extend(self.scoping.orders(now_ms).map(Action::Orders));
         self.mind_own_work(&mut actions);

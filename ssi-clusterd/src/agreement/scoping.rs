@@ -42,6 +42,15 @@ pub struct Orders {
     pub orders: Option<Vec<Order>>,
 }
 
+fn same_proposal(a: &Change, b: &Change) -> bool {
+    match (a, b) {
+        (Change::Released { instance, grant, .. }, Change::Released { instance: other, grant: others, .. }) => {
+            (instance, grant) == (other, others)
+        }
+        _ => a == b,
+    }
+}
+
 /// See the head of this module.
 pub(super) struct Scoping {
     own: NodeId,
@@ -144,7 +153,7 @@ impl Scoping {
     }
 
     /// What to send now.
-    pub(super) fn say(&mut self, shared: &Shared, is_coordinator: bool, now_ms: u64) -> Vec<Message> {
+    pub(super) fn say(&mut self, shared: &Shared, is_coordinator: bool, now_ms: u64, wall_ms: u64) -> Vec<Message> {
         let mut messages = Vec::new();
         let holds = self.agreed.table().holds();
         if self.agreed.round().is_none() || (shared.services.is_empty() && holds.is_empty()) {
@@ -162,18 +171,18 @@ impl Scoping {
             messages.push(self.agreed.pulse(now_ms));
         }
         let Some(round) = self.agreed.round().map(|round| round.id) else { return messages };
-        let mut changes = self.released();
+        let mut changes = self.released(wall_ms);
         if is_coordinator {
             let states = shared.nodes.iter().map(|(node, record)| (*node, record.state));
             let load = |node: &NodeId| self.loads.get(node).copied().unwrap_or_default();
             let facts = states.map(|(node, state)| (node, NodeFacts { state, load: load(&node) })).collect();
             let wanted: Vec<Wanted> = shared.services.values().cloned().collect();
             let longest = shared.longest_takeover_ms.max(DEFAULT_TAKEOVER_MS);
-            changes.extend(propose(&self.agreed, &facts, &wanted, longest, now_ms));
+            changes.extend(propose(&self.agreed, &facts, &wanted, longest, now_ms, wall_ms));
         }
         self.made.retain(|(_, at)| now_ms.saturating_sub(*at) < PROPOSE_AGAIN_MS);
         for change in changes {
-            if !self.made.iter().any(|(made, _)| *made == change) {
+            if !self.made.iter().any(|(made, _)| same_proposal(made, &change)) {
                 self.made.push((change.clone(), now_ms));
                 messages.push(Message::Change { round, change });
             }
@@ -182,13 +191,15 @@ impl Scoping {
     }
 
     /// What this node's guard has ended and the table still has.
-    fn released(&self) -> Vec<Change> {
+    fn released(&self, wall_ms: u64) -> Vec<Change> {
         if self.agreed.certain().is_none() {
             return Vec::new();
         }
         let spent = self.said.iter().flat_map(|said| &said.spent);
         let in_table = spent.filter(|s| self.agreed.table().hold(&s.instance, self.own, s.grant).is_some());
-        in_table.map(|s| Change::Released { instance: s.instance.clone(), grant: s.grant, ended: s.ended }).collect()
+        in_table
+            .map(|s| Change::Released { instance: s.instance.clone(), grant: s.grant, ended: s.ended, at_ms: wall_ms })
+            .collect()
     }
 
     /// What the guard is to know, if that is not what it was told last.
