@@ -74,6 +74,9 @@ pub struct Guard {
 impl Guard {
     /// What the daemon has to tell: from when the lease counts, which never goes back; and all that this node holds, if
     /// anything is agreed. What runs and is not among it is stopped.
+    ///
+    /// Each daemon asks first what runs here, and its hello counts on the answer: once a later daemon has been answered,
+    /// what an earlier one may still have on its way must not be taken in any more.
     pub fn told(&mut self, lease_ms: Option<u64>, orders: Option<Vec<Order>>) {
         self.lease_ms = self.lease_ms.max(lease_ms);
         let Some(orders) = orders else { return };

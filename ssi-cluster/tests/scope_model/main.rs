@@ -118,7 +118,7 @@ fn check(search: Search, at_least: usize) {
 #[test]
 fn three_nodes_at_rest() {
     let accidents = figure("SSI_SCOPE_ACCIDENTS", 2) as u32;
-    let ticks = figure("SSI_SCOPE_TICKS", 2);
+    let ticks = figure("SSI_SCOPE_TICKS", 1);
     check(Search { rules: Rules::of(3), accidents, ticks, from: From::Rest }, 1_000_000);
 }
 
@@ -139,7 +139,7 @@ fn three_nodes_while_it_moves() {
 #[test]
 fn five_nodes() {
     let accidents = figure("SSI_SCOPE_ACCIDENTS", 1) as u32;
-    let ticks = figure("SSI_SCOPE_TICKS", 3);
+    let ticks = figure("SSI_SCOPE_TICKS", 2);
     check(Search { rules: Rules::of(5), accidents, ticks, from: From::Rest }, 100_000);
 }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ssi_cluster::placement::{Instance, Instances, NodeFacts, UnitWish};
 use ssi_cluster::scope::guard::Act;
 use ssi_cluster::scope::propose::{Wanted, propose};
-use ssi_cluster::scope::{Agreed, Change, Ended, Guard, Message, Part, Run};
+use ssi_cluster::scope::{Agreed, Change, Ended, Guard, Message, Order, Part, Run};
 use ssi_cluster::{NodeId, NodeState, View, ViewId};
 
 /// What the check is run with, so that it can be shown to find what is wrong.
@@ -67,6 +67,7 @@ struct Daemon {
     hellos: BTreeMap<NodeId, (ViewId, Part)>,
     pulsed: bool,
     lags: bool,
+    last_told: Told,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,9 +80,17 @@ struct Machine {
     bitten: bool,
     /// The guard has looked at its clock in this tick.
     acted: bool,
+    /// The guard has something to look at.
+    due: bool,
     /// The daemon has something to tell the guard.
     news: bool,
+    /// What it has told, and the unit manager has not taken in.
+    told: Vec<Told>,
+    /// Until when the unit manager takes nothing in; its guard keeps to its times all the same.
+    slow_until: u64,
 }
+
+type Told = (Option<u64>, Option<Vec<Order>>);
 
 /// What may happen at any moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +106,8 @@ pub(crate) enum Accident {
     ProcessDies(u32),
     /// The daemon does nothing until the next tick.
     Lags(u32),
+    /// The unit manager takes in nothing for longer than a takeover takes.
+    Slow(u32),
     /// The administrator wants it elsewhere.
     Moved(u32),
 }
@@ -119,6 +130,9 @@ pub(crate) struct World {
     pub(crate) starts: u32,
     pub(crate) starts_at_last_accident: u32,
 }
+
+/// For how many ticks a slow manager is slow.
+const SLOW: u64 = 12;
 
 fn node(index: usize) -> NodeId {
     NodeId::new(index as u32 + 1).unwrap_or_else(|| panic!("{index} is no node"))
@@ -163,7 +177,10 @@ impl World {
             process: None,
             bitten: false,
             acted: false,
+            due: false,
             news: false,
+            told: Vec::new(),
+            slow_until: 0,
         });
     }
 
@@ -178,6 +195,7 @@ impl World {
             hellos: BTreeMap::new(),
             pulsed: false,
             lags: false,
+            last_told: (None, None),
         }
     }
 
@@ -249,8 +267,8 @@ impl World {
     /// One step: the first thing that anybody has to do, or the clock.
     pub(crate) fn step(&mut self, rules: Rules) {
         let all = 0..self.machines.len();
-        let moved = all.clone().any(|i| self.daemons_step(i, rules) || self.guards_step(i, rules, false))
-            || all.clone().any(|i| self.guards_step(i, rules, true));
+        let moved = all.clone().any(|i| self.daemons_step(i, rules) || self.guards_step(i, false))
+            || all.clone().any(|i| self.guards_step(i, true));
         if !moved {
             self.tick(rules);
         }
@@ -307,7 +325,7 @@ impl World {
             self.say(index, pulse);
             return true;
         }
-        self.propose(index, rules) || self.release(index)
+        self.propose(index, rules) || self.release(index) || self.tell(index, rules)
     }
 
     fn propose(&mut self, index: usize, rules: Rules) -> bool {
@@ -371,32 +389,49 @@ impl World {
         }
     }
 
-    /// What the guard does: because the daemon has something new, or, once a tick, because of the time.
-    fn guards_step(&mut self, index: usize, rules: Rules, by_clock: bool) -> bool {
+    /// The daemon tells the guard what is new.
+    fn tell(&mut self, index: usize, rules: Rules) -> bool {
         let (now, voters) = (self.now, self.voters());
+        let Some(machine) = self.machines[index].as_mut().filter(|machine| machine.news) else { return false };
+        machine.news = false;
+        let Some(daemon) = machine.daemon.as_mut() else { return false };
+        let mut orders = daemon.agreed.orders(&voters);
+        if let Some(orders) = &mut orders {
+            for order in orders.iter_mut() {
+                order.run.takeover_ms = rules.guards_takeover;
+                order.may_start |= !rules.known && !order.leave;
+            }
+            let started = orders.iter().filter(|order| order.may_start).map(|order| order.run.clone());
+            daemon.ordered = started.collect();
+        }
+        let told = (daemon.agreed.lease_ms(&voters, now), orders);
+        if told == daemon.last_told {
+            return false;
+        }
+        daemon.last_told = told.clone();
+        machine.told.push(told);
+        true
+    }
+
+    /// What the guard does: because the daemon has something new, or, once a tick, because of the time.
+    fn guards_step(&mut self, index: usize, by_clock: bool) -> bool {
+        let now = self.now;
         let Some(machine) = self.machines[index].as_mut() else { return false };
         if machine.process.as_ref().is_some_and(|process| process.stopping && !process.hangs) {
             machine.process = None;
             machine.guard.ended(&instance(), Ended::Stopped);
-            machine.news = true;
+            (machine.due, machine.news) = (true, true);
             return true;
         }
-        let due = std::mem::take(&mut machine.news) || (by_clock && !machine.acted);
+        let hears = !machine.told.is_empty() && machine.slow_until <= now;
+        let due = std::mem::take(&mut machine.due) || hears || (by_clock && !machine.acted);
         machine.acted |= by_clock;
         if !due {
             return false;
         }
-        if let Some(daemon) = machine.daemon.as_mut().filter(|daemon| !daemon.lags) {
-            let mut orders = daemon.agreed.orders(&voters);
-            if let Some(orders) = &mut orders {
-                for order in orders.iter_mut() {
-                    order.run.takeover_ms = rules.guards_takeover;
-                    order.may_start |= !rules.known && !order.leave;
-                }
-                let started = orders.iter().filter(|order| order.may_start).map(|order| order.run.clone());
-                daemon.ordered = started.collect();
-            }
-            machine.guard.told(daemon.agreed.lease_ms(&voters, now), orders);
+        if hears {
+            let (lease, orders) = machine.told.remove(0);
+            machine.guard.told(lease, orders);
         }
         for act in machine.guard.act(now) {
             match act {
@@ -473,6 +508,9 @@ impl World {
             if machine.daemon.as_ref().is_some_and(|daemon| !daemon.lags) {
                 all.push(Accident::Lags(i));
             }
+            if machine.slow_until <= self.now {
+                all.push(Accident::Slow(i));
+            }
             if let Some(process) = &machine.process {
                 if !process.hangs {
                     all.push(Accident::Hangs(i));
@@ -486,7 +524,7 @@ impl World {
 
     /// Lets it happen.
     pub(crate) fn suffer(&mut self, accident: Accident, rules: Rules) {
-        self.last_accident = self.now;
+        self.last_accident = self.now.max(self.last_accident);
         match accident {
             Accident::Cut(side) => self.side = side,
             Accident::Heal => self.side = 0,
@@ -494,6 +532,8 @@ impl World {
             Accident::PowerBack(i) => self.power_on(i as usize, rules),
             Accident::DaemonKilled(i) => {
                 if let Some(machine) = &mut self.machines[i as usize] {
+                    // What it has told and nobody took in is gone with its connection.
+                    machine.told.clear();
                     machine.daemon = None;
                 }
             }
@@ -506,13 +546,19 @@ impl World {
                 if let Some(machine) = &mut self.machines[i as usize] {
                     machine.process = None;
                     machine.guard.ended(&instance(), Ended::Failed);
-                    machine.news = true;
+                    (machine.due, machine.news) = (true, true);
                 }
             }
             Accident::Lags(i) => {
                 if let Some(daemon) = self.machines[i as usize].as_mut().and_then(|m| m.daemon.as_mut()) {
                     daemon.lags = true;
                 }
+            }
+            Accident::Slow(i) => {
+                if let Some(machine) = &mut self.machines[i as usize] {
+                    machine.slow_until = self.now + SLOW;
+                }
+                self.last_accident = self.now + SLOW;
             }
             Accident::Moved(to) => self.pin = Some(node(to as usize)),
         }
