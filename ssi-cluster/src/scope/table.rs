@@ -4,7 +4,7 @@
 //! A change is a function of the table, the round and the message alone. One that does not fit (a late duplicate, one
 //! overtaken by another, one of an earlier round) changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -324,10 +324,5 @@ impl Table {
             self.grant(view, boots, instance, next, takeover_ms);
         }
         true
-    }
-
-    /// The nodes that hold anything.
-    pub fn nodes(&self) -> BTreeSet<NodeId> {
-        self.holds.iter().map(|hold| hold.node).collect()
     }
 }
