@@ -16,7 +16,7 @@ use super::{Call, Event};
 /// The file that takes a file system's free space.
 const FILLER: &str = ".ssi-lab-fill";
 
-/// Writes a file from the call's input; readers see the old file or the new one.
+/// Writes a file from the call's input; readers see the old file or the new one, and it is there after a loss of power.
 pub(super) fn put(call: &Call, path: &Path, mode: u32) -> Result<Outcome, String> {
     let say = |error: std::io::Error| format!("{} could not be written: {error}", path.display());
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
@@ -31,7 +31,9 @@ pub(super) fn put(call: &Call, path: &Path, mode: u32) -> Result<Outcome, String
         }
     }
     file.as_file().set_permissions(Permissions::from_mode(mode)).map_err(say)?;
+    file.as_file().sync_all().map_err(say)?;
     file.persist(path).map_err(|error| say(error.error))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(say)?;
     Ok(Outcome::Nothing)
 }
 
