@@ -468,14 +468,15 @@ fn refusal(refused: &Refused) -> MethodError {
     }
 }
 
-/// The time of day for people: milliseconds since 1970 UTC.
 /// A clock that never goes back, and goes on while the machine is suspended: a lease must not outlive a suspend.
+/// Milliseconds since boot.
 fn steady_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
 }
 
+/// The time of day for people: milliseconds since 1970 UTC.
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -94,8 +94,6 @@ pub struct Round {
     pub guarded: BTreeSet<NodeId>,
     /// Whether the table has all that anybody may hold.
     pub certain: bool,
-    /// When it began, on this member's clock.
-    pub began_ms: u64,
     /// Before which moment of this member's clock each absent voter was last heard by anybody in the round.
     pub heard_before_ms: BTreeMap<NodeId, i64>,
 }
@@ -247,7 +245,7 @@ impl Agreed {
             (*node, clamp(now_ms).saturating_sub(clamp(silent)))
         });
         let heard_before_ms = heard_before_ms.collect();
-        self.round = Some(Round { id, view, boots, guarded, certain, began_ms: now_ms, heard_before_ms });
+        self.round = Some(Round { id, view, boots, guarded, certain, heard_before_ms });
         if certain {
             self.table = merged;
             self.remembers = true;

@@ -134,8 +134,11 @@ pub fn propose(
     // What an absent node was to stop anyhow, and what is still there beside what others hold, goes when its time is over.
     let absent = table.holds().iter().filter(|hold| !round.boots.contains_key(&hold.node));
     for hold in absent.filter(|hold| agreed.may_take(hold.node, hold.takeover_ms, now_ms)) {
-        let named = |change: &Change| matches!(change, Change::Taken { instance, node, .. } if *instance == hold.instance && *node == hold.node);
-        if !changes.iter().any(named) && (hold.stay.is_leaving() || table.holders(&hold.instance).len() > 1) {
+        let names_it = |change: &Change| match change {
+            Change::Taken { instance, node, .. } => (instance, *node) == (&hold.instance, hold.node),
+            _ => false,
+        };
+        if !changes.iter().any(names_it) && (hold.stay.is_leaving() || table.holders(&hold.instance).len() > 1) {
             changes.push(taken(hold, hold.stay.next()));
         }
     }

@@ -295,7 +295,8 @@ impl Agreement {
         state.moved_to(wish.to).map(drop).map_err(|why| Refused::Forbidden { node: wish.node, why })
     }
 
-    /// Takes an event in. `now_ms` is a steady clock that goes on while the machine is suspended, `wall_ms` is the time of day for people; both in milliseconds.
+    /// Takes an event in. `now_ms` is a steady clock that goes on while the machine is suspended, `wall_ms` is the time of
+    /// day for people; both in milliseconds.
     pub fn on_event(&mut self, event: Event, now_ms: u64, wall_ms: u64, configured: &BTreeSet<NodeId>) -> Vec<Action> {
         self.clock_ms = now_ms;
         self.scoping.set_voters(configured);
