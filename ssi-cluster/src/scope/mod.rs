@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod agreed;
 pub mod guard;
+pub mod manager;
 pub mod propose;
 pub mod table;
 
