@@ -164,6 +164,17 @@ impl Guard {
         acts
     }
 
+    /// When the watchdog must not be petted any more, if the lease stays as it is; `None` while nothing is held.
+    pub fn bite_ms(&self) -> Option<u64> {
+        let after = self.held.values().map(|held| Limits::of(held.takeover_ms).bite).min()?;
+        Some(self.lease_ms.map_or(0, |from| from.saturating_add(after)))
+    }
+
+    /// Whether an instance is held and was told to stop.
+    pub fn is_stopping(&self, instance: &Instance) -> bool {
+        self.held.get(instance).is_some_and(|held| held.stopping)
+    }
+
     /// When something is due next, if the lease stays as it is.
     pub fn next_ms(&self) -> Option<u64> {
         let from = self.lease_ms?;

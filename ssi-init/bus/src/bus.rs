@@ -264,7 +264,9 @@ impl Bus {
     }
 
     fn audience(&self) -> Audience {
-        Audience { peers: self.peers.values().any(|peer| peer.has_spoken), bus: self.is_on_system_bus() }
+        let listens = |id: &PeerId| self.clients.cluster != Some(Client::Peer(*id));
+        let peers = self.peers.iter().any(|(id, peer)| peer.has_spoken && listens(id));
+        Audience { peers, bus: self.is_on_system_bus() }
     }
 
     /// Has clients told what happened in a turn.
@@ -303,7 +305,9 @@ impl Bus {
                 To::Client(Client::Peer(id)) => self.send_to_peer(id, message),
                 To::Client(Client::Bus(_)) | To::Bus => self.send_to_bus(message),
                 To::Peers => {
-                    let ids = self.peers.iter().filter(|(_, peer)| peer.has_spoken).map(|(id, _)| *id);
+                    // ssi-clusterd asks for what it wants to know.
+                    let listens = |id: &PeerId| self.clients.cluster != Some(Client::Peer(*id));
+                    let ids = self.peers.iter().filter(|(id, peer)| peer.has_spoken && listens(id)).map(|(id, _)| *id);
                     let ids: Vec<PeerId> = ids.collect();
                     for id in ids {
                         self.send_to_peer(id, message.clone());

@@ -39,6 +39,8 @@ pub(crate) struct Clients {
     pub(crate) outbox: Vec<(To, Message)>,
     /// What the bus is to be asked.
     pub(crate) orders: Vec<Order>,
+    /// The ssi-clusterd that attached last.
+    pub(crate) cluster: Option<Client>,
     /// Links to unit files were changed.
     pub(crate) files_changed: bool,
 }
@@ -142,6 +144,9 @@ impl Clients {
         if let Client::Bus(name) = client {
             self.subscribed.remove(name);
             self.tracked.remove(name);
+        }
+        if self.cluster.as_ref() == Some(client) {
+            self.cluster = None;
         }
         self.holds.remove(client);
         core.release_all_units(&client.holder());

@@ -13,7 +13,7 @@ use crate::interface::{Access, Method};
 use crate::paths::{self, Object};
 use crate::reply::{Answer, Call, names};
 use crate::transport::system::BUS;
-use crate::{inspection, introspect, job, log_control, manager, standard, unit_methods};
+use crate::{cluster, inspection, introspect, job, log_control, manager, standard, unit_methods};
 
 /// What methods work on.
 pub(crate) struct Scene<'a> {
@@ -37,6 +37,9 @@ pub(crate) fn answer(scene: &mut Scene<'_>, call: &Call) -> Answer {
     }
     if interface == Some(inspection::INTERFACE) {
         return inspection::call(scene, call, member);
+    }
+    if interface == Some(ssi_cluster::scope::manager::INTERFACE) {
+        return cluster::call(scene, call, member);
     }
     let object = object(scene, call, path)?;
     let tables = introspect::method_tables(scene.core, object);

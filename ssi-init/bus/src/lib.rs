@@ -35,6 +35,7 @@
 
 mod bus;
 mod clients;
+mod cluster;
 mod dispatch;
 mod host;
 mod inspection;

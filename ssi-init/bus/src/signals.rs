@@ -104,6 +104,7 @@ pub(crate) fn tell<'a>(
                 jobs.insert(*job);
             }
             Outgoing::JobRemoved { .. } | Outgoing::UnitRemoved { .. } => after.push(one),
+            Outgoing::ClusterSays => crate::cluster::changed(clients),
             Outgoing::Action { .. } => {}
         }
     }

@@ -152,6 +152,12 @@ impl System for Machine {
         now()
     }
 
+    fn boottime_ms(&self) -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));
+        seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000)
+    }
+
     fn random(&mut self) -> u128 {
         random()
     }

@@ -15,6 +15,7 @@
 //! | `machine.rs`, `machine/` | what acts for the core |
 //! | `kept.rs`, `memory.rs` | what outlives this process |
 //! | `host.rs`, `endings.rs` | what clients and signals ask of the manager as a whole |
+//! | `dead_man.rs` | the watchdog as the last guard of what the cluster runs here |
 //! | `journal.rs` | lines of the log |
 //! | `recording.rs` | a recording of this manager, [`ssi_init_manager::record`] |
 //!
@@ -22,6 +23,7 @@
 
 mod ask;
 mod boot;
+mod dead_man;
 mod endings;
 mod host;
 mod inspect;
@@ -57,6 +59,7 @@ use ssi_manager::core::{Core, Event};
 use ssi_manager::job::{JobMode, Request};
 use ssi_unit::condition::ThisMachine;
 
+use crate::dead_man::Switch;
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::kept::Kept;
@@ -243,7 +246,7 @@ fn begin(link: Link, handover: &mut Handover) -> Result<Manager> {
     let core = settings.core(Box::new(Machine(Rc::clone(&inner))), recording.as_ref().map(|recording| &recording.tape));
     bus.subscribe_again(whole.subscribers.iter().cloned());
     let host = Host::new(Rc::clone(&inner), settings, whole.clone(), greeting.starts, recording);
-    let mut manager = Manager { core, inner, bus, whole, host, over: None };
+    let mut manager = Manager { core, inner, bus, whole, host, dead_man: Switch::default(), over: None };
     manager.core.started = manager.whole.started;
     manager.core.finished_starting = manager.whole.finished.is_some();
     if first {
@@ -292,6 +295,9 @@ fn go_on(manager: &mut Manager, remembered: Remembered) {
     let count = remembered.units.len();
     let intents = remembered.intents;
     core.restore(remembered.units, remembered.jobs);
+    if let Some(cluster) = remembered.cluster {
+        core.restore_cluster(cluster);
+    }
     let known: BTreeSet<u32> = core.watched_processes().map(|pid| pid.0).collect();
     takeover::undo(&mut inner.borrow_mut(), &intents, &known);
     inner.borrow_mut().orphaned = known.into_iter().map(ssi_manager::core::system::Pid).collect();

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `unit/NAME` | [`SavedUnit`] |
 //! | `jobs` | [`QueueSnapshot`] |
+//! | `cluster` | [`SavedCluster`]: the grants this node has |
 //! | `manager` | [`Whole`] |
 //! | `intent/N` | [`Intent`], of a process that is about to be made |
 //! | `recording` | [`Recorded`], while what happens is recorded |
@@ -35,6 +36,7 @@ use ssi_keep::exits::Exits;
 use ssi_keep::link::Link;
 use ssi_keep::log::Log;
 use ssi_manager::core::Core;
+use ssi_manager::core::cluster::SavedCluster;
 use ssi_manager::core::saved::SavedUnit;
 use ssi_manager::core::system::Moment;
 use ssi_manager::job::QueueSnapshot;
@@ -44,6 +46,7 @@ const UNIT: &str = "unit/";
 const INTENT: &str = "intent/";
 const JOBS: &str = "jobs";
 const WHOLE: &str = "manager";
+const CLUSTER: &str = "cluster";
 const RECORDING: &str = "recording";
 
 /// What is known of the system as a whole.
@@ -76,6 +79,8 @@ pub(crate) struct Remembered {
     /// Processes that were about to be made, and perhaps were.
     pub(crate) intents: Vec<Intent>,
     pub(crate) recording: Option<Recorded>,
+    /// The cluster's units.
+    pub(crate) cluster: Option<SavedCluster>,
     /// What could not be read.
     pub(crate) lost: Vec<String>,
 }
@@ -157,6 +162,7 @@ impl Memory {
         found.jobs = self.value(JOBS, &mut found.lost)?.unwrap_or_default();
         found.whole = self.value(WHOLE, &mut found.lost)?;
         found.recording = self.value(RECORDING, &mut found.lost)?;
+        found.cluster = self.value(CLUSTER, &mut found.lost)?;
         Ok(found)
     }
 
@@ -200,6 +206,9 @@ impl Memory {
         }
         if jobs {
             self.log.put(JOBS, &postcard::to_stdvec(&core.saved_queue())?)?;
+        }
+        if let Some(cluster) = core.take_cluster() {
+            self.log.put(CLUSTER, &postcard::to_stdvec(&cluster)?)?;
         }
         if self.whole.as_ref() != Some(whole) {
             self.log.put(WHOLE, &postcard::to_stdvec(whole)?)?;

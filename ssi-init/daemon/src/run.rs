@@ -22,6 +22,7 @@ use ssi_manager::core::system::{Exit, Pid, Priority};
 use ssi_manager::core::{Core, Event, Outgoing};
 use ssi_manager::job::JobMode;
 
+use crate::dead_man::Switch;
 use crate::endings::{self, Asked, End};
 use crate::host::Host;
 use crate::machine::{Inner, now};
@@ -61,6 +62,7 @@ pub(crate) struct Manager {
     pub(crate) bus: Bus,
     pub(crate) whole: Whole,
     pub(crate) host: Host,
+    pub(crate) dead_man: Switch,
     pub(crate) over: Option<Over>,
 }
 
@@ -204,11 +206,11 @@ impl Manager {
                     inner.log(Priority::Error, None, &format!("process 1 did not take the log of states: {refusal:?}"));
                 }
                 FromProcess1::Refused(refusal) => {
-                    self.inner.borrow_mut().log(
-                        Priority::Error,
-                        None,
-                        &format!("process 1 refused something: {refusal:?}"),
-                    );
+                    let container = self.host.settings.surroundings.container;
+                    if !self.dead_man.refused(&mut self.core, refusal, container) {
+                        let text = format!("process 1 refused something: {refusal:?}");
+                        self.inner.borrow_mut().log(Priority::Error, None, &text);
+                    }
                 }
                 FromProcess1::Unreadable(bad) => {
                     self.inner.borrow_mut().log(
@@ -291,6 +293,9 @@ impl Manager {
             // Those that waited for quiet may go on.
             self.inner.borrow_mut().idle = None;
         }
+        // Before what was granted begins to run.
+        let inner = Rc::clone(&self.inner);
+        self.dead_man.turn(&mut self.core, &mut inner.borrow_mut())?;
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
         self.whole.environment.clone_from(&inner.environment);

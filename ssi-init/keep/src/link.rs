@@ -248,7 +248,8 @@ impl Link {
         }
     }
 
-    /// Process 1 is to keep the hardware watchdog: to reset the machine after `timeout` without petting (zero: disarm),
+    /// Process 1 is to keep the hardware watchdog: to reset the machine after `timeout` without petting (zero: disarm, or
+    /// with `None` as the boot's settings have it),
     /// and to pet it `pet_for` from now on (`None`: for as long as it lives). Refused without a process 1.
     ///
     /// # Errors

@@ -198,7 +198,8 @@ pub enum ToPid1<'a> {
     Reexec,
     /// Keep the hardware watchdog.
     Watchdog {
-        /// After how long without petting the hardware is to reset the machine, in ms; 0 disarms it.
+        /// After how long without petting the hardware is to reset the machine, in ms; 0 disarms it, and with
+        /// [`Self::PET_FOR_EVER`] has it as the boot's settings have it.
         timeout_ms: u32,
         /// For how long from now process 1 is to pet it, in ms, unless told again; [`Self::PET_FOR_EVER`]: for as long
         /// as it lives. This is how a node that must not go on without quorum makes sure that it will not.

@@ -240,6 +240,8 @@ fn the_watchdog_is_petted_and_left_alone_when_asked() {
     assert_eq!(pets(2), [0; 2], "after an exec too");
     scene.order("watchdog 2000 100");
     scene.until("the message", |scene| scene.read("console").contains("the watchdog is left alone").then_some(()));
+    scene.order("watchdog 0 4294967295");
+    assert_eq!(pets(2), [0; 2], "as it was set at the boot");
     scene.order("watchdog 0 0");
     let mut last = 0;
     while last == 0 {

@@ -25,25 +25,26 @@ fn a_unit_without_the_section_is_each_nodes_own() {
 #[test]
 fn all_settings() {
     let loaded = load(
-        "Scope=cluster\nNodes=%i 1 node2\nAvoid=4\nInstances=2\nFailback=when-idle\nSpread=yes\nLeastLoaded=true\n\
-         TakeoverSec=5s\nX-Site=1\n",
+        "Scope=cluster\nNodes=%i 1 node2 role=web\nAvoid=4\nInstances=2\nFailback=when-idle\nSpread=yes\nLoad=true\n\
+         TakeoverSec=5s\nProbationSec=1min\nErrorLimit=3\nX-Site=1\n",
     );
     assert_eq!(loaded.warnings, []);
     let cluster = loaded.config.cluster;
     assert_eq!(cluster.scope, Scope::Cluster);
     assert_eq!(
         (cluster.nodes, cluster.avoid),
-        (vec!["node3".into(), "1".into(), "node2".into()], vec!["4".to_owned()])
+        (vec!["node3".into(), "1".into(), "node2".into(), "role=web".into()], vec!["4".to_owned()])
     );
     assert_eq!((cluster.instances, cluster.failback), (2, Failback::WhenIdle));
     assert!(cluster.spread && cluster.least_loaded);
     assert_eq!(cluster.takeover, Some(std::time::Duration::from_secs(5)));
+    assert_eq!((cluster.probation, cluster.error_limit), (Some(std::time::Duration::from_secs(60)), Some(3)));
 }
 
 #[test]
 fn mistakes_are_told_and_change_nothing() {
-    let loaded = load("Scope=galaxy\nInstances=0\nNodes=a/b 2\nTakeoverSec=0\nFailback=maybe\nBogus=1\n");
-    assert_eq!(loaded.warnings.len(), 6, "{:#?}", loaded.warnings);
+    let loaded = load("Scope=galaxy\nInstances=0\nNodes=a/b =web role= 2\nTakeoverSec=0\nFailback=maybe\nBogus=1\n");
+    assert_eq!(loaded.warnings.len(), 8, "{:#?}", loaded.warnings);
     let cluster = loaded.config.cluster;
     assert_eq!((cluster.scope, cluster.instances, cluster.nodes), (Scope::Node, 1, vec!["2".to_owned()]));
 }

@@ -121,7 +121,7 @@ fn listed(core: &Core, unit: &Unit) -> Listed {
     let job = core.queue.job_of(unit.id);
     (
         unit.name.to_string(),
-        unit.title().into_owned(),
+        core.title_of(unit.id).into_owned(),
         load_word(unit).to_owned(),
         unit.active().word().to_owned(),
         unit.sub_state().to_owned(),

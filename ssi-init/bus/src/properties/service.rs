@@ -86,7 +86,7 @@ const SETTINGS_AND_STATE: [Property; 43] = [
     fixed("BusName", "s", |v| maybe(config(v).bus_name.as_deref())),
     fixed("FileDescriptorStoreMax", "u", |v| config(v).file_descriptor_store_max.into()),
     silent("NFileDescriptorStore", "u", |v| u32::try_from(runtime(v).stored.len()).unwrap_or(u32::MAX).into()),
-    told("StatusText", "s", |v| maybe(runtime(v).status_text.as_deref())),
+    told("StatusText", "s", |v| maybe(runtime(v).status_text.as_deref().or(v.core.cluster_place(v.id)))),
     told("StatusErrno", "i", |v| runtime(v).status_errno.into()),
     told("Result", "s", |v| text(runtime(v).result.word())),
     told("ReloadResult", "s", |v| text(runtime(v).reload_result.word())),

@@ -168,7 +168,7 @@ const FILES_AND_STATES: [Property; 13] = [
         }
         .into()
     }),
-    fixed("Description", "s", |v| text(&v.unit.title())),
+    fixed("Description", "s", |v| text(&v.core.title_of(v.id))),
     fixed("AccessSELinuxContext", "s", |_| text("")),
     fixed("LoadState", "s", |v| text(v.unit.load.map_or("stub", LoadState::as_str))),
     told("ActiveState", "s", |v| text(v.unit.active().word())),

@@ -86,6 +86,10 @@ impl System for Double {
         Moment { realtime, monotonic }
     }
 
+    fn boottime_ms(&self) -> u64 {
+        self.now().monotonic / 1000
+    }
+
     fn random(&mut self) -> u128 {
         let mut state = self.state();
         state.random = state.random.wrapping_mul(0x2545_f491_4f6c_dd1d_9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5679);

@@ -64,6 +64,7 @@ impl Started {
 #[allow(missing_docs)]
 pub enum Call {
     Supports(Feature),
+    Boottime,
     Random,
     FixedNumber(UnitName),
     Spawn(Box<Started>),
@@ -223,6 +224,10 @@ impl<D: Deck> System for Tapped<D> {
 
     fn now(&self) -> Moment {
         self.0.now()
+    }
+
+    fn boottime_ms(&self) -> u64 {
+        self.0.ask(|| Call::Boottime, |sys| sys.boottime_ms())
     }
 
     fn random(&mut self) -> u128 {

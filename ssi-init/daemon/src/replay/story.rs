@@ -143,7 +143,7 @@ impl Story {
                     let kind = core.queue.get(job).map_or_else(|| "a job".to_owned(), |job| job.kind.to_string());
                     changes.push(Change::JobNew { job: job.0, kind, unit: core.unit(unit).name.to_string() });
                 }
-                Outgoing::JobChanged { .. } => {}
+                Outgoing::JobChanged { .. } | Outgoing::ClusterSays => {}
                 Outgoing::JobRemoved { job, unit, result } => changes.push(Change::JobDone {
                     job: job.0,
                     unit: unit.to_string(),
@@ -193,6 +193,11 @@ pub(super) fn words(entry: &Entry<'_>) -> String {
         Entry::Hold { unit, holder } => format!("{holder} holds {unit}"),
         Entry::Release { unit, holder } => format!("{holder} lets go of {unit}"),
         Entry::ReleaseAll(holder) => format!("{holder} is gone"),
+        Entry::Cluster(told) => match &told.orders {
+            Some(orders) => format!("ssi-clusterd tells of {} grants", orders.len()),
+            None => "ssi-clusterd tells that nothing is agreed".to_owned(),
+        },
+        Entry::RestoreCluster(_) => "the grants of an earlier manager are taken up".to_owned(),
         Entry::Amend { unit, .. } => format!("{unit} is changed by a client"),
     }
 }

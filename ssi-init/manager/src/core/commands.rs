@@ -198,18 +198,23 @@ impl Core {
         self.settle();
     }
 
+    /// Whether the machine is on its way down.
+    pub fn is_going_down(&self) -> bool {
+        let shutdown = UnitName::new("shutdown.target").ok().and_then(|name| self.table.find(&name));
+        shutdown.is_some_and(|id| {
+            self.queue.job_of(id).is_some_and(|job| job.kind == crate::job::JobType::Start)
+                || self.unit(id).active().is_active_or_activating()
+        })
+    }
+
     /// What `systemctl is-system-running` says, by the jobs and the units there are.
     pub fn system_state(&self) -> &'static str {
         use super::state::ActiveState;
         let is = |name: &str, test: &dyn Fn(UnitId) -> bool| {
             UnitName::new(name).ok().and_then(|name| self.table.find(&name)).is_some_and(test)
         };
-        let going = |id: UnitId| {
-            self.queue.job_of(id).is_some_and(|job| job.kind == crate::job::JobType::Start)
-                || self.unit(id).active().is_active_or_activating()
-        };
         let up = |id: UnitId| self.unit(id).active().is_active_or_activating();
-        if is("shutdown.target", &going) {
+        if self.is_going_down() {
             "stopping"
         } else if is("rescue.target", &up) || is("emergency.target", &up) {
             "maintenance"

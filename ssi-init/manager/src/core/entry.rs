@@ -11,8 +11,10 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use ssi_cluster::scope::manager::Told;
 use ssi_unit::name::UnitName;
 
+use super::cluster::SavedCluster;
 use super::commands::Whom;
 use super::saved::SavedUnit;
 use super::system::Moment;
@@ -101,6 +103,10 @@ pub enum Entry<'a> {
     },
     /// Somebody is gone, and holds nothing any more.
     ReleaseAll(Cow<'a, str>),
+    /// What ssi-clusterd tells.
+    Cluster(Cow<'a, Told>),
+    /// What an earlier manager has written down of the cluster's units is taken up.
+    RestoreCluster(Cow<'a, SavedCluster>),
     /// What is going on with a unit was changed from outside ([`Core::unit_mut`]): this is what it is now.
     Amend {
         /// The unit.
@@ -207,6 +213,8 @@ impl Core {
                 self.release_unit(id, &holder);
             }
             Entry::ReleaseAll(holder) => self.release_all_units(&holder),
+            Entry::Cluster(told) => self.cluster_told(&told),
+            Entry::RestoreCluster(saved) => self.restore_cluster(saved.into_owned()),
             Entry::Amend { unit, runtime } => {
                 let id = known(self, unit)?;
                 self.unit_mut(id).runtime = runtime.into_owned();

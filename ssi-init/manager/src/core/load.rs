@@ -149,6 +149,7 @@ impl Core {
             kinds::complete(self, id);
             self.add_edges(id, &folder_dependencies);
         }
+        self.note_scope(id);
         self.touch(id);
         id
     }
@@ -315,6 +316,7 @@ impl Core {
                 self.to_forget.insert(id);
             }
         }
+        self.renew_specs();
         self.settle();
         self.leave();
     }
@@ -360,6 +362,7 @@ impl Core {
             && !ssi_unit::implicit::is_perpetual(&unit.name)
             && unit.runtime.held_by.is_empty()
             && kinds::may_be_forgotten(self, id)
+            && !self.is_held_for_cluster(id)
             && self.graph.with(id, Atoms::REFERENCED_BY).next().is_none()
     }
 }

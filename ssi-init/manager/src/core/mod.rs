@@ -21,6 +21,7 @@
 //! | `changes.rs` | what follows from a change of state |
 //! | `groups.rs` | control groups: which is whose |
 //! | `deadlines.rs` | what is due when |
+//! | `cluster/` | units that the cluster places |
 //! | `kinds.rs`, then `service.rs` … | what each type of unit does |
 //! | `exec.rs`, `kill.rs` | processes: how they start, how they end |
 //! | `system.rs` | all that acts |
@@ -28,6 +29,7 @@
 
 pub mod automount;
 mod changes;
+pub mod cluster;
 pub mod commands;
 pub mod deadlines;
 pub mod device;
@@ -171,6 +173,8 @@ pub enum Outgoing {
         /// How it ended.
         result: JobResult,
     },
+    /// What ssi-clusterd is to know changed ([`Core::cluster_says`]).
+    ClusterSays,
     /// The machine, or the manager, is to end in some way.
     Action {
         /// Which.
@@ -214,6 +218,8 @@ pub struct Core {
     /// Names of units that were forgotten since it was last written down.
     forgotten: Vec<UnitName>,
     queue_dirty: bool,
+    /// Units that the cluster places.
+    cluster: cluster::Cluster,
     /// Jobs a client waits for: they are not collected.
     clients: HashMap<JobId, u32>,
     out: VecDeque<Outgoing>,
@@ -262,6 +268,7 @@ impl Core {
             dirty: BTreeSet::new(),
             forgotten: Vec::new(),
             queue_dirty: false,
+            cluster: cluster::Cluster::default(),
             clients: HashMap::new(),
             out: VecDeque::new(),
             quiet: false,
@@ -351,7 +358,7 @@ impl Core {
         if self.paused_until.is_some() {
             return (self.paused_until, None);
         }
-        (monotonic.into_iter().chain(job).min(), realtime)
+        (monotonic.into_iter().chain(job).chain(self.cluster_due()).min(), realtime)
     }
 
     // ---- units -------------------------------------------------------------------------------------------------
@@ -503,6 +510,9 @@ impl Core {
         let Wish { unit, request, mode, manual } = wish;
         self.enter_unit(unit, |unit| Entry::Wish { unit, request, mode, manual });
         let result = self.install(wish);
+        if manual && result.is_ok() {
+            self.note_ask(unit, request);
+        }
         self.leave();
         result
     }

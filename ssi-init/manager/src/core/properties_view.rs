@@ -31,6 +31,15 @@ impl Unit {
 }
 
 impl Core {
+    /// What to call a unit in front of people: of one that the cluster places, with where it runs.
+    pub fn title_of(&self, id: UnitId) -> Cow<'_, str> {
+        let title = self.unit(id).title();
+        match self.cluster_place(id) {
+            Some(place) => format!("{title} [cluster: {place}]").into(),
+            None => title,
+        }
+    }
+
     /// When a timer last elapsed.
     pub fn last_trigger(&self, id: UnitId) -> Moment {
         self.unit(id).runtime.kind.timer().last_trigger

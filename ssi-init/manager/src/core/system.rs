@@ -111,6 +111,9 @@ pub trait System {
     /// What time it is.
     fn now(&self) -> Moment;
 
+    /// How long ago the machine was started, the time asleep included (`CLOCK_BOOTTIME`); milliseconds.
+    fn boottime_ms(&self) -> u64;
+
     /// Bytes nobody can guess, for invocation ids and random delays.
     fn random(&mut self) -> u128;
 

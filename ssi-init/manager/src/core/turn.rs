@@ -64,10 +64,11 @@ impl Core {
                 self.look_after(id);
             } else if self.queue.next_deadline().is_some_and(|at| at <= now.monotonic) {
                 self.expire_jobs(now.monotonic);
-            } else {
+            } else if !self.tend_cluster() {
                 break;
             }
         }
+        self.cluster_is_tended();
         let clients = &self.clients;
         self.queue.collect(&self.graph, &self.table, |job| clients.contains_key(&job));
         self.take_queue_events();
@@ -126,6 +127,9 @@ impl Core {
         if active == super::state::ActiveState::Maintenance {
             return Reply::NotYet;
         }
+        if let Some(reply) = self.refused_by_cluster(id) {
+            return reply;
+        }
         if kinds::once_only(self.unit(id)) && self.unit(id).runtime.times.inactive_enter.is_set() {
             return Reply::OnlyOnce;
         }
@@ -166,6 +170,7 @@ impl Core {
         if !self.table.can_stop(id) {
             return Reply::NotApplicable;
         }
+        self.note_stop_of_clusters(id);
         kinds::stop(self, id)
     }
 

@@ -145,6 +145,10 @@ impl System for Double {
         self.0.borrow().now
     }
 
+    fn boottime_ms(&self) -> u64 {
+        self.0.borrow().now.monotonic / 1000
+    }
+
     fn random(&mut self) -> u128 {
         let mut state = self.0.borrow_mut();
         state.random =
@@ -418,6 +422,7 @@ pub struct World {
     disk: Rc<RefCell<MemoryFiles>>,
     surroundings: Surroundings,
     pub told: Vec<Outgoing>,
+    cluster: Option<ssi_manager::core::cluster::SavedCluster>,
 }
 
 /// Files that change while somebody has them.
@@ -460,7 +465,7 @@ impl World {
         let disk = Self::disk_of(&files);
         let mut core = Self::core_of(&state, &disk, &surroundings);
         core.begin();
-        let mut world = Self { core, state, files, disk, surroundings, told: Vec::new() };
+        let mut world = Self { core, state, files, disk, surroundings, told: Vec::new(), cluster: None };
         world.run();
         world
     }
@@ -509,6 +514,10 @@ impl World {
         core.started = self.core.started;
         core.begin();
         core.restore(units, queue);
+        self.cluster = self.core.take_cluster().or(self.cluster.take());
+        if let Some(cluster) = self.cluster.clone() {
+            core.restore_cluster(cluster);
+        }
         core.settle();
         self.core = core;
         self.run();

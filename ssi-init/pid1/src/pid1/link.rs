@@ -247,7 +247,11 @@ pub(super) fn answer(pid1: &mut Pid1, message: &ToPid1<'_>, fd: Option<OwnedFd>,
         ToPid1::Watchdog { timeout_ms, pet_for_ms } => {
             let until =
                 (pet_for_ms != ToPid1::PET_FOR_EVER).then(|| Moment::now() + Duration::from_millis(pet_for_ms.into()));
-            if let Some(error) = pid1.watch(Duration::from_millis(timeout_ms.into()), until) {
+            let timeout = match timeout_ms {
+                0 if until.is_none() => pid1.settings.watchdog,
+                ms => Duration::from_millis(ms.into()),
+            };
+            if let Some(error) = pid1.watch(timeout, until) {
                 pid1.refuse(kind, Why::System, Some(error));
             }
         }

@@ -250,6 +250,10 @@ pub struct ClusterSection {
     /// A node that lost quorum has stopped the unit after this long, and the others start it no sooner. `None`: the
     /// cluster's value.
     pub takeover: Option<Duration>,
+    /// For how long a node where an instance failed is given none. `None`: the cluster's value.
+    pub probation: Option<Duration>,
+    /// How often an instance may fail in that time before it is left alone. `None`: the cluster's value.
+    pub error_limit: Option<u32>,
 }
 
 impl Default for ClusterSection {
@@ -263,6 +267,8 @@ impl Default for ClusterSection {
             spread: false,
             least_loaded: false,
             takeover: None,
+            probation: None,
+            error_limit: None,
         }
     }
 }

@@ -30,32 +30,46 @@ pub(super) const CLUSTER: Table<ClusterSection> = &[
     }),
     ("Failback", |cluster, value, reader| reader.set_word(&mut cluster.failback, value, Failback::from_word)),
     ("Spread", |cluster, value, reader| reader.set_bool(&mut cluster.spread, value)),
-    ("LeastLoaded", |cluster, value, reader| reader.set_bool(&mut cluster.least_loaded, value)),
-    ("TakeoverSec", |cluster, value, reader| {
+    ("Load", |cluster, value, reader| reader.set_bool(&mut cluster.least_loaded, value)),
+    ("TakeoverSec", |cluster, value, reader| span(&mut cluster.takeover, value, reader)),
+    ("ProbationSec", |cluster, value, reader| span(&mut cluster.probation, value, reader)),
+    ("ErrorLimit", |cluster, value, reader| {
         if value.is_empty() {
-            cluster.takeover = None;
+            cluster.error_limit = None;
             return Ok(());
         }
-        let span = reader.span(value)?.filter(|span| !span.is_zero());
-        cluster.takeover = Some(span.ok_or_else(|| reader.bad(value, "a span of time above zero"))?);
+        let count = value::unsigned32(value).filter(|count| *count > 0);
+        cluster.error_limit = Some(count.ok_or_else(|| reader.bad(value, "a number from 1 up"))?);
         Ok(())
     }),
 ];
+
+/// A span of time above zero; nothing: the cluster's value.
+fn span(span: &mut Option<std::time::Duration>, value: &str, reader: &mut Reader<'_>) -> Outcome {
+    if value.is_empty() {
+        *span = None;
+        return Ok(());
+    }
+    let found = reader.span(value)?.filter(|span| !span.is_zero());
+    *span = Some(found.ok_or_else(|| reader.bad(value, "a span of time above zero"))?);
+    Ok(())
+}
 
 /// Words kept as they are: their specifiers wait for the instance that is enabled.
 fn words(list: &mut Vec<String>, value: &str, reader: &mut Reader<'_>) -> Outcome {
     reader.extend(list, value, Rules::NAMES, |_, word| Ok(word.to_owned()))
 }
 
-/// Numbers or names of nodes.
+/// Numbers or names of nodes, or what their contexts have, as `role=web`.
 fn nodes(list: &mut Vec<String>, value: &str, reader: &mut Reader<'_>) -> Outcome {
     reader.extend(list, value, Rules::NAMES, |reader, word| {
         let word = reader.text(word)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(plain) {
-            Ok(word)
-        } else {
-            Err(reader.bad(&word, "the number or name of a node"))
-        }
+        let good = |part: &str| part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(plain);
+        let fits = match word.split_once('=') {
+            Some((variable, value)) => good(variable) && good(value),
+            None => good(&word),
+        };
+        if fits { Ok(word) } else { Err(reader.bad(&word, "the number or name of a node, or VARIABLE=VALUE")) }
     })
 }

@@ -92,12 +92,14 @@ pub(in crate::core) fn spawn(
     let cgroup = core.realize_group(id).map_err(|error| error.to_string())?;
     let unit = core.unit(id);
     let (name, invocation) = (unit.name.clone(), unit.runtime.invocation);
+    let mut environment = vec![("INVOCATION_ID".to_owned(), format!("{invocation:032x}"))];
+    environment.extend(core.cluster_environment(id));
     let start = Start {
         command,
         config: std::rc::Rc::clone(&unit.config),
         apply: Apply::main(),
         fds: Fds::default(),
-        environment: vec![("INVOCATION_ID".to_owned(), format!("{invocation:032x}"))],
+        environment,
         cgroup,
         subgroup: None,
         notify: false,

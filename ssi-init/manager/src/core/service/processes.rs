@@ -32,6 +32,7 @@ pub(super) fn spawn(
     let cgroup = core.realize_group(id).map_err(|error| error.to_string())?;
     let runtime = service!(core, id);
     let mut environment = vec![("INVOCATION_ID".to_owned(), format!("{:032x}", core.unit(id).runtime.invocation))];
+    environment.extend(core.cluster_environment(id));
     if let Some(main) = runtime.main {
         environment.push(("MAINPID".to_owned(), main.to_string()));
     }
