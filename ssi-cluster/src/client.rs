@@ -110,6 +110,48 @@ pub struct ScriptStatus {
     pub output: Option<String>,
 }
 
+/// A unit of the cluster as the daemon tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceStatus {
+    /// Its name.
+    pub unit: String,
+    /// For people.
+    pub description: String,
+    /// `on`, `off` (somebody stopped it) or `undecided` (nobody asked for it).
+    pub want: String,
+    /// How many there are to be; `None`: one on each node.
+    pub count: Option<u32>,
+    /// The node it is pinned to.
+    pub pin: Option<u32>,
+    /// The nodes it may run on, the preferred ones first; empty: any.
+    pub nodes: Vec<u32>,
+    /// The nodes it never runs on.
+    pub avoid: Vec<u32>,
+    /// Its takeover time in milliseconds.
+    pub takeover_ms: u64,
+    /// Nodes where it failed, and when: milliseconds since 1970 UTC.
+    pub failures: Vec<(u32, u64)>,
+    /// Its instances: those that some node has, and those that are wanted.
+    pub instances: Vec<InstanceStatus>,
+}
+
+/// An instance of a unit of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceStatus {
+    /// Its number, from 0; of a unit that runs on all nodes, the node's.
+    pub index: u32,
+    /// The unit's name on its node.
+    pub unit: String,
+    /// `running`, `starting`, `stopping`, `lost` (its node is), `waiting` (for a node), `done` or `failed` (too often).
+    pub state: String,
+    /// Its node.
+    pub node: Option<u32>,
+    /// Where it goes once it is stopped.
+    pub to: Option<u32>,
+}
+
 // The proxy macro writes public items that carry no documentation of their own; the trait's methods carry it.
 #[allow(missing_docs)]
 mod proxy {
@@ -166,6 +208,16 @@ mod proxy {
         fn transitions(&self, since: u64) -> zbus::Result<(u64, Vec<TransitionWire>)>;
         /// The scripts of recent nodeup and nodedown work, oldest first.
         fn scripts(&self) -> zbus::Result<Vec<ScriptStatus>>;
+        /// The units of the cluster: JSON, a list of [`ServiceStatus`](super::ServiceStatus).
+        fn services(&self) -> zbus::Result<String>;
+        /// Why a unit of the cluster is where it is, in sentences.
+        fn explain_service(&self, unit: &str) -> zbus::Result<Vec<String>>;
+        /// Has something done with a unit of the cluster: `start`, `stop`, `restart`, `move` (to `node`, or 0 for where
+        /// it likes best; of the instance of that number, or -1 for the first), `pin` (to `node`), `unpin`. Answered
+        /// once it is on its way to all. Privileged.
+        fn service_deed(&self, unit: &str, deed: &str, node: u32, instance: i64) -> zbus::Result<()>;
+        /// Has a node be given no units of the cluster, and what it has moved off, or ends that. Privileged.
+        fn drain_node(&self, node: u32, on: bool) -> zbus::Result<()>;
         /// Has a node stop its services and turn itself off (or reboot). Privileged.
         fn shutdown_node(&self, node: u32, reboot: bool) -> zbus::Result<()>;
         /// Gives all members a new cluster.toml. `base` is the SHA-256, in hex, of the one it was made from; it is
@@ -182,6 +234,9 @@ mod proxy {
         /// A node moved.
         #[zbus(signal)]
         fn node_moved(&self, transition: TransitionWire) -> zbus::Result<()>;
+        /// Something about the units of the cluster changed.
+        #[zbus(signal)]
+        fn services_changed(&self) -> zbus::Result<()>;
         /// This node had been cut off: its log from `from` on was replaced by the one the quorum agreed on. Read it again
         /// from there.
         #[zbus(signal)]

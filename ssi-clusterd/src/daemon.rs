@@ -20,9 +20,13 @@ use crate::agreement::message::{self, Message};
 use crate::agreement::{Action, Agreement, Event, Refused, Wish};
 use crate::bus::{self, Ask, Board, Desk, MethodError, Request, Signal, Standing};
 use crate::engine::{Engine, Link, corosync::Corosync, solo::Solo};
+use crate::manager;
 use crate::nodework::{Job, NodeWork, Places};
 use crate::sampler::{Report, Sampler};
 use crate::store::{self, Keeper};
+
+mod services;
+use services::Managed;
 
 /// How often the agreement is told that time passed.
 const TICK: Duration = Duration::from_millis(250);
@@ -46,6 +50,8 @@ pub struct Paths {
     pub socket: PathBuf,
     /// The engine's helper process; `None` for the usual places.
     pub helper: Option<PathBuf>,
+    /// The unit manager's socket.
+    pub manager: PathBuf,
 }
 
 /// cluster.toml as text, as values, and its fingerprint.
@@ -92,6 +98,7 @@ struct Daemon {
     sampler: Sampler,
     /// How the attempt of this machine to turn itself off went, if it failed.
     off: mpsc::Sender<String>,
+    managed: Managed,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -135,6 +142,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         attached: BTreeSet::new(),
         shared: Arc::new(agreement.shared().clone()),
         loads: BTreeMap::new(),
+        scope: Arc::default(),
     }));
     let desk = Desk { board: Arc::clone(&board), requests, signals: signals.clone() };
     bus::serve_socket(&paths.socket, desk.clone())?;
@@ -146,6 +154,9 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         program: std::env::current_exe().context("cannot find this program's own file")?,
         timeout,
     };
+    let (told_manager, manager_told) = tokio::sync::watch::channel(None);
+    let (restarts, manager_restarts) = mpsc::channel(64);
+    let mut managers = manager::start(paths.manager.clone(), manager_told, manager_restarts);
     let speed = config.node(own).and_then(|n| n.speed_mhz);
     let mut daemon = Daemon {
         own,
@@ -160,6 +171,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         loads: BTreeMap::new(),
         sampler: Sampler::new(Path::new("/proc"), speed),
         off,
+        managed: Managed::new(told_manager, restarts),
         paths,
     };
 
@@ -184,6 +196,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
                 _ => anyhow::bail!("the membership engine's task ended"),
             },
             Some(message) = told.recv() => daemon.feed(Event::Tell(message)),
+            Some(from) = managers.recv() => daemon.on_manager(from),
             Some(request) = asked.recv() => daemon.on_request(request),
             Some(why) = off_failed.recv() => {
                 let cause = format!("shutdown failed: {why}");
@@ -192,6 +205,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
             }
             _ = tick.tick() => {
                 daemon.feed(Event::Tick);
+                daemon.tend_services();
                 if watchdog.is_some() {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
@@ -241,6 +255,7 @@ impl Daemon {
                 self.loads.retain(|n, _| seen.members.contains(n));
                 self.sampler.tell_next();
                 self.feed(Event::Configuration(seen));
+                self.tell_running_again();
             }
             FromEngine::Message { from, payload } => match message::read(&payload) {
                 Some(message) => self.feed(Event::Message(from, message)),
@@ -257,7 +272,7 @@ impl Daemon {
         if actions.is_empty() {
             return;
         }
-        let (mut show, mut keep) = (false, false);
+        let (mut show, mut keep, mut scope) = (false, false, false);
         let mut heard = Vec::new();
         for action in actions {
             match action {
@@ -293,8 +308,13 @@ impl Daemon {
                     let node_name = self.loaded.config.node(node).map_or_else(|| node.to_string(), |n| n.name.clone());
                     self.scripts.start(Job { transition, kind, node, node_name, ended });
                 }
-                // There is no unit manager that takes part yet.
-                Action::ScopeChanged | Action::Orders(_) => {}
+                Action::ScopeChanged => scope = true,
+                Action::Orders(orders) => self.on_orders(orders),
+                Action::Done { from, unit, deed } => {
+                    scope = true;
+                    self.on_done(from, &unit, &deed);
+                }
+                Action::Running(from, states) => self.on_running(from, states),
                 Action::AbortWork { transition, over } => self.scripts.abort(transition, over),
                 Action::ShutDown { reboot } => self.turn_off(reboot),
                 Action::Config { base, text } => {
@@ -309,6 +329,9 @@ impl Daemon {
         }
         if show {
             self.show();
+        }
+        if scope || keep {
+            self.show_scope();
         }
         // Shown first, told then: who is told finds what he was told of.
         for signal in heard {
@@ -357,6 +380,8 @@ impl Daemon {
 
     fn on_request(&mut self, request: Request) {
         let done = match request.ask {
+            Ask::Deed { unit, deed } => return self.ask_deed(unit, deed, request.answer),
+            Ask::Drain(number, on) => self.ask_drain(number, on),
             Ask::ShutdownNode(number, reboot) => self.ask_shutdown(number, reboot),
             Ask::ReplaceConfig { base, text } => self.ask_config(base, text),
             Ask::Reload => self.reload().map_err(|e| MethodError::Refused(format!("{e:#}"))),
@@ -470,14 +495,14 @@ fn refusal(refused: &Refused) -> MethodError {
 
 /// A clock that never goes back, and goes on while the machine is suspended: a lease must not outlive a suspend.
 /// Milliseconds since boot.
-fn steady_ms() -> u64 {
+pub fn steady_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
 }
 
 /// The time of day for people: milliseconds since 1970 UTC.
-fn wall_ms() -> u64 {
+pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -12,6 +12,8 @@
 //! * [`agreement`] decides everything and touches nothing: read its page first.
 //! * [`engine`] says who is a member and in which order messages are; corosync does, or, for one machine, nobody.
 //! * [`daemon`] is the loop that feeds the one from the other and carries out what comes back.
+//! * [`manager`] is the way to this node's unit manager, which runs what the cluster places; [`spec`] reads what its
+//!   files want.
 //! * The rest acts: [`nodework`] and [`script`], [`store`], [`sampler`], [`bus`].
 
 pub mod agreement;
@@ -20,7 +22,9 @@ pub mod bus;
 pub mod daemon;
 pub mod engine;
 pub mod logging;
+pub mod manager;
 pub mod nodework;
 pub mod sampler;
 pub mod script;
+pub mod spec;
 pub mod store;

@@ -26,6 +26,9 @@ struct Cli {
     /// Socket for peers on this machine
     #[arg(long, default_value = ssi_cluster::CLUSTERD_SOCKET)]
     socket: PathBuf,
+    /// Where this node's unit manager serves its own socket
+    #[arg(long, hide = true, default_value = "/run/systemd/private")]
+    manager_socket: PathBuf,
     /// The engine's helper process, if it is not in one of the usual places
     #[arg(long)]
     engine_helper: Option<PathBuf>,
@@ -76,6 +79,7 @@ fn main() -> Result<()> {
                 state: cli.state_dir,
                 socket: cli.socket,
                 helper: cli.engine_helper,
+                manager: cli.manager_socket,
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(daemon::run(paths, own, loaded))

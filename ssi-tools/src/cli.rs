@@ -12,6 +12,8 @@ use ssi_cluster::{CLUSTER_TOML, CLUSTERD_SOCKET, NodeId, NodeState};
 
 use crate::figures::parse_span;
 
+pub mod service;
+
 /// Look at this cluster, wait for it, change which nodes it has, and find out what is wrong with it.
 ///
 /// The command asks ssi-clusterd on this machine, which knows the same as all members. Nothing here needs the message
@@ -66,6 +68,8 @@ pub enum Command {
     Status(Status),
     /// List, show, add, remove or shut down nodes
     Node(NodeCommand),
+    /// List, start, stop, move and explain units that run in the cluster
+    Service(service::ServiceCommand),
     /// Wait until nodes are up or the cluster has quorum
     Wait(Wait),
     /// Show the log of node state transitions, which is the same on every member
@@ -118,6 +122,10 @@ pub enum NodeSubcommand {
     Remove(NodeRemove),
     /// Have a node stop its services and turn itself off
     Shutdown(NodeShutdown),
+    /// Move all units of the cluster off a node, and give it none until it is resumed
+    Drain(NodeDrain),
+    /// Give a drained node units of the cluster again
+    Resume(NodeResume),
 }
 
 /// See [`NodeSubcommand::List`].
@@ -179,6 +187,23 @@ pub struct NodeShutdown {
     /// Start it again after it has stopped
     #[arg(long)]
     pub reboot: bool,
+}
+
+/// See [`NodeSubcommand::Drain`].
+#[derive(Args, Debug)]
+pub struct NodeDrain {
+    /// The node's number or name
+    pub node: NodeRef,
+    /// How long to wait.
+    #[command(flatten)]
+    pub patience: service::Patience,
+}
+
+/// See [`NodeSubcommand::Resume`].
+#[derive(Args, Debug)]
+pub struct NodeResume {
+    /// The node's number or name
+    pub node: NodeRef,
 }
 
 /// See [`Command::Wait`].

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use ssi_cluster::client::{self, Cluster1Proxy, ConnectError, NodeStatus, ScriptStatus, TransitionWire};
+use ssi_cluster::client::{self, Cluster1Proxy, ConnectError, NodeStatus, ScriptStatus, ServiceStatus, TransitionWire};
 use ssi_cluster::{NodeState, Transition};
 use tokio::sync::mpsc;
 use zbus::export::ordered_stream::OrderedStreamExt;
@@ -36,6 +36,8 @@ pub enum Event {
     Moved,
     /// The transition log was replaced from this number on.
     LogRewritten(u64),
+    /// Something about the units of the cluster changed.
+    Services,
 }
 
 /// All that the daemon shows of the cluster at one moment.
@@ -245,6 +247,41 @@ impl Daemon {
         self.ask(&format!("shutting down node {node}"), self.proxy.shutdown_node(node, reboot)).await
     }
 
+    /// The units of the cluster.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn services(&self) -> Result<Vec<ServiceStatus>, Failure> {
+        let text = self.ask("asking for the units of the cluster", self.proxy.services()).await?;
+        serde_json::from_str(&text)
+            .map_err(|e| Failure::failed(format!("the daemon's list of units cannot be read: {e}")))
+    }
+
+    /// Why a unit is where it is.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn explain_service(&self, unit: &str) -> Result<Vec<String>, Failure> {
+        self.ask(&format!("asking about {unit}"), self.proxy.explain_service(unit)).await
+    }
+
+    /// Has something done with a unit; see the interface.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn service_deed(&self, unit: &str, deed: &str, node: u32, instance: i64) -> Result<(), Failure> {
+        self.ask(&format!("{deed} of {unit}"), self.proxy.service_deed(unit, deed, node, instance)).await
+    }
+
+    /// Has a node be given no units, or again.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn drain_node(&self, node: u32, on: bool) -> Result<(), Failure> {
+        let what = if on { "draining" } else { "resuming" };
+        self.ask(&format!("{what} node {node}"), self.proxy.drain_node(node, on)).await
+    }
+
     /// Gives all members a new cluster.toml in place of the one with the SHA-256 `base`.
     ///
     /// # Errors
@@ -272,6 +309,7 @@ impl Daemon {
                 let event = match header.member().map(|m| m.as_str()) {
                     Some("MembershipChanged") => Event::View,
                     Some("NodeMoved") => Event::Moved,
+                    Some("ServicesChanged") => Event::Services,
                     Some("LogRewritten") => match message.body().deserialize::<u64>() {
                         Ok(from) => Event::LogRewritten(from),
                         Err(_) => continue,

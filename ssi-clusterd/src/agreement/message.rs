@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use ssi_cluster::engine::Configuration;
-use ssi_cluster::scope::{self, Part, Wanted};
+use ssi_cluster::scope::manager::RunState;
+use ssi_cluster::scope::{self, Part};
 use ssi_cluster::{NodeId, NodeState, View, ViewId};
 
+use super::services::Deed;
 use super::shared::{Outcome, Shared};
 use crate::sampler::Report;
 
@@ -39,8 +41,12 @@ pub enum Message {
         /// The work's transition.
         transition: u64,
     },
-    /// A unit is to run in the cluster, or no more.
+    /// What is to become of a unit of the cluster.
     Service(Box<ServiceWish>),
+    /// A node is to be given no instances, or again.
+    Drain(Drain),
+    /// What the sender's machine runs of the cluster's units; not part of what is agreed.
+    Running(BTreeMap<String, RunState>),
     /// Who holds which instance of such a unit.
     Scope(scope::Message),
     /// What the sender's machine is doing; not part of what is agreed.
@@ -157,8 +163,19 @@ pub struct ServiceWish {
     pub view: ViewId,
     /// The unit.
     pub unit: String,
-    /// Where and how; `None`: no more.
-    pub wanted: Option<Wanted>,
+    /// What.
+    pub deed: Deed,
+}
+
+/// See [`Message::Drain`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The view it was said in; it counts in no other.
+    pub view: ViewId,
+    /// The node.
+    pub node: NodeId,
+    /// Whether it is to be given none.
+    pub on: bool,
 }
 
 /// Reads a message; `None` for what this version does not understand.

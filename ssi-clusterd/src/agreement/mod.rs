@@ -29,19 +29,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ssi_cluster::engine::Configuration;
-use ssi_cluster::scope::{Agreed, Wanted};
+use ssi_cluster::placement::NodeFacts;
+use ssi_cluster::scope::Agreed;
+use ssi_cluster::scope::manager::RunState;
 use ssi_cluster::{NodeId, NodeState, Transition, View, ViewId};
 
 pub mod message;
 pub mod proposals;
 mod scoping;
+pub mod services;
 pub mod shared;
 
 pub use scoping::{GuardSaid, Orders, SHORTEST_TAKEOVER_MS};
 
 use crate::sampler::Report;
-use message::{Hello, Message, Move, ServiceWish, State};
+use message::{Drain, Hello, Message, Move, ServiceWish, State};
 use scoping::Scoping;
+use services::Deed;
 use shared::{Shared, WorkKind};
 
 /// After how long without a completed exchange a hello is said again, in milliseconds. Nothing should get lost between
@@ -72,13 +76,17 @@ pub enum Event {
     Tell(Message),
     /// What this node's guard runs and has ended.
     Guard(GuardSaid),
-    /// A unit is to run in the cluster, or no more.
-    Want {
+    /// Something is to become of a unit of the cluster.
+    Deed {
         /// The unit.
         unit: String,
-        /// Where and how; `None`: no more.
-        wanted: Option<Wanted>,
+        /// What.
+        deed: Deed,
     },
+    /// A node is to be given no instances, or again.
+    Drain(NodeId, bool),
+    /// What this node runs of the cluster's units is to be told to the others.
+    Running(BTreeMap<String, RunState>),
 }
 
 /// What somebody here wants a node to become.
@@ -137,6 +145,17 @@ pub enum Action {
     ScopeChanged,
     /// This node's guard is to know.
     Orders(Orders),
+    /// What was to become of a unit counts from now on.
+    Done {
+        /// Who asked for it.
+        from: NodeId,
+        /// The unit.
+        unit: String,
+        /// What.
+        deed: Deed,
+    },
+    /// What a member runs of the cluster's units.
+    Running(NodeId, BTreeMap<String, RunState>),
     /// A new cluster.toml for all.
     Config {
         /// Fingerprint of the text it replaces.
@@ -245,6 +264,17 @@ impl Agreement {
         self.scoping.agreed()
     }
 
+    /// What counts of each node for the placement.
+    pub fn scope_facts(&self) -> BTreeMap<NodeId, NodeFacts> {
+        self.scoping.facts(&self.shared)
+    }
+
+    /// Whether it is this member that proposes for all.
+    pub fn coordinates(&self) -> bool {
+        let boots = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
+        self.in_step() && proposals::Proposer::coordinator(&self.shared, &boots) == Some(self.own)
+    }
+
     /// Whether this member holds what the others hold.
     pub fn in_step(&self) -> bool {
         self.phase == Phase::InStep
@@ -331,10 +361,20 @@ impl Agreement {
                     self.say_hello(true, &mut actions);
                 }
             }
-            Event::Want { unit, wanted } => {
+            Event::Deed { unit, deed } => {
                 if self.check_quorate().is_ok() {
-                    let wish = ServiceWish { view: self.shared.view.id, unit, wanted };
+                    let wish = ServiceWish { view: self.shared.view.id, unit, deed };
                     actions.push(Action::Send(Message::Service(Box::new(wish))));
+                }
+            }
+            Event::Drain(node, on) => {
+                if self.check_quorate().is_ok() {
+                    actions.push(Action::Send(Message::Drain(Drain { view: self.shared.view.id, node, on })));
+                }
+            }
+            Event::Running(states) => {
+                if self.in_step() {
+                    actions.push(Action::Send(Message::Running(states)));
                 }
             }
         }
@@ -344,8 +384,7 @@ impl Agreement {
             actions.extend(proposed.into_iter().map(Action::Send));
         }
         // Whoever is behind cannot say where things should be, but does say that it is there.
-        let boots = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
-        let coordinates = self.in_step() && proposals::Proposer::coordinator(&self.shared, &boots) == Some(self.own);
+        let coordinates = self.coordinates();
         let said = self.scoping.say(&self.shared, coordinates, now_ms, wall_ms);
         actions.extend(said.into_iter().map(|message| Action::Send(Message::Scope(message))));
         actions.extend(self.scoping.orders(now_ms).map(Action::Orders));
@@ -410,6 +449,7 @@ impl Agreement {
                 self.scoping.load(from, report.load);
                 actions.push(Action::Load(from, report));
             }
+            Message::Running(states) => actions.push(Action::Running(from, states)),
             // Its rounds do not wait for the rest of the state: all of the table is in the hellos.
             Message::Scope(message) => {
                 if self.scoping.on_message(from, &message, self.clock_ms) {
@@ -533,8 +573,16 @@ impl Agreement {
                 actions.push(Action::Config { base, text });
                 false
             }
-            Message::Service(wish) => self.shared.apply_service(&wish),
-            Message::Hello(_) | Message::State(_) | Message::Load(_) | Message::Scope(_) => false,
+            Message::Service(wish) => {
+                let (counts, changed) = self.shared.apply_service(&wish);
+                if counts {
+                    self.scoping.on_deed(&wish.unit, &wish.deed);
+                    actions.push(Action::Done { from, unit: wish.unit, deed: wish.deed });
+                }
+                changed
+            }
+            Message::Drain(drain) => self.shared.apply_drain(&drain),
+            Message::Hello(_) | Message::State(_) | Message::Load(_) | Message::Running(_) | Message::Scope(_) => false,
         };
         if changed {
             actions.push(Action::Persist);

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ssi_cluster::engine::Configuration;
-use ssi_cluster::placement::NodeFacts;
+use ssi_cluster::placement::{Assignment, Instance, NodeFacts, place};
 use ssi_cluster::scope::propose::{DEFAULT_TAKEOVER_MS, propose};
 use ssi_cluster::scope::{Agreed, Change, Limits, Message, Order, Part, Round, Run, Spent, Wanted};
-use ssi_cluster::{NodeId, View};
+use ssi_cluster::{NodeId, NodeState, View};
 
-use super::shared::Shared;
+use super::services::{Deed, Service, Want};
+use super::shared::{NodeRecord, Shared};
 
 /// After how long a change that had no effect is proposed again, in milliseconds.
 const PROPOSE_AGAIN_MS: u64 = 2_000;
@@ -42,6 +43,16 @@ pub struct Orders {
     pub orders: Option<Vec<Order>>,
 }
 
+/// Whether two changes are about one hold, so that only one of them is to be proposed.
+fn is_about_one_hold(one: &Change, other: &Change) -> bool {
+    match (one, other) {
+        (Change::Leave { instance, node, .. }, Change::Leave { instance: i, node: n, .. }) => {
+            (instance, node) == (i, n)
+        }
+        _ => false,
+    }
+}
+
 fn same_proposal(a: &Change, b: &Change) -> bool {
     match (a, b) {
         (Change::Released { instance, grant, .. }, Change::Released { instance: other, grant: others, .. }) => {
@@ -65,6 +76,10 @@ pub(super) struct Scoping {
     made: Vec<(Change, u64)>,
     pulsed_ms: Option<u64>,
     loads: BTreeMap<NodeId, u64>,
+    /// Units whose past is of no account any more.
+    forget: BTreeSet<String>,
+    /// Instances that somebody wants elsewhere.
+    moving: BTreeMap<Instance, Option<NodeId>>,
 }
 
 impl Scoping {
@@ -80,6 +95,8 @@ impl Scoping {
             made: Vec::new(),
             pulsed_ms: None,
             loads: BTreeMap::new(),
+            forget: BTreeSet::new(),
+            moving: BTreeMap::new(),
         }
     }
 
@@ -138,6 +155,20 @@ impl Scoping {
         self.agreed.deliver(from, message, &self.voters, now_ms)
     }
 
+    /// Something is to become of a unit, for all members alike; what of it is the coordinator's to propose is noted.
+    pub(super) fn on_deed(&mut self, unit: &str, deed: &Deed) {
+        match deed {
+            Deed::Start | Deed::Restart => {
+                self.forget.insert(unit.to_owned());
+            }
+            Deed::Move { index, to } => {
+                self.moving.insert(Instance::new(unit, index.unwrap_or(0)), *to);
+            }
+            Deed::Forget | Deed::Stop => self.moving.retain(|instance, _| instance.unit != unit),
+            Deed::Define { .. } | Deed::Pull | Deed::Pin(_) => {}
+        }
+    }
+
     /// Whether it is the guard's first word in this daemon's life: the others have to be told that there is one.
     pub(super) fn on_guard(&mut self, said: GuardSaid) -> bool {
         let known = |run: &Run| said.runs.iter().any(|r| r.instance == run.instance && r.grant >= run.grant);
@@ -162,7 +193,7 @@ impl Scoping {
         let shortest = holds
             .iter()
             .map(|hold| hold.takeover_ms)
-            .chain(shared.services.values().map(|wanted| wanted.takeover_ms))
+            .chain(shared.services.values().map(|service| service.wanted.takeover_ms))
             .min()
             .unwrap_or(DEFAULT_TAKEOVER_MS);
         let every = (Limits::of(shortest).stop / PULSES_A_LEASE).clamp(PULSE_MS.0, PULSE_MS.1);
@@ -173,12 +204,18 @@ impl Scoping {
         let Some(round) = self.agreed.round().map(|round| round.id) else { return messages };
         let mut changes = self.released(wall_ms);
         if is_coordinator {
-            let states = shared.nodes.iter().map(|(node, record)| (*node, record.state));
-            let load = |node: &NodeId| self.loads.get(node).copied().unwrap_or_default();
-            let facts = states.map(|(node, state)| (node, NodeFacts { state, load: load(&node) })).collect();
-            let wanted: Vec<Wanted> = shared.services.values().cloned().collect();
+            let facts = self.facts(shared);
+            let on = |service: &&Service| service.want == Want::On;
+            let wanted: Vec<Wanted> = shared.services.values().filter(on).map(|s| s.wanted.clone()).collect();
             let longest = shared.longest_takeover_ms.max(DEFAULT_TAKEOVER_MS);
-            changes.extend(propose(&self.agreed, &facts, &wanted, longest, now_ms, wall_ms));
+            changes.extend(self.asked_for(&facts, &wanted));
+            let proposed = propose(&self.agreed, &facts, &wanted, longest, now_ms, wall_ms);
+            let asked = |change: &Change| changes.iter().any(|other| is_about_one_hold(change, other));
+            let proposed: Vec<Change> = proposed.into_iter().filter(|change| !asked(change)).collect();
+            changes.extend(proposed);
+        } else {
+            self.forget.clear();
+            self.moving.clear();
         }
         self.made.retain(|(_, at)| now_ms.saturating_sub(*at) < PROPOSE_AGAIN_MS);
         for change in changes {
@@ -188,6 +225,49 @@ impl Scoping {
             }
         }
         messages
+    }
+
+    /// What counts of each node for the placement. One that is drained counts as one that is on its way down.
+    pub(super) fn facts(&self, shared: &Shared) -> BTreeMap<NodeId, NodeFacts> {
+        let fact = |(node, record): (&NodeId, &NodeRecord)| {
+            let load = self.loads.get(node).copied().unwrap_or_default();
+            let drained = record.state == NodeState::Up && shared.drained.contains(node);
+            let state = if drained { NodeState::Shutdown } else { record.state };
+            (*node, NodeFacts { state, load })
+        };
+        shared.nodes.iter().map(fact).collect()
+    }
+
+    /// The changes that somebody asked for by name.
+    fn asked_for(&mut self, facts: &BTreeMap<NodeId, NodeFacts>, wanted: &[Wanted]) -> Vec<Change> {
+        let Some(round) = self.agreed.certain() else { return Vec::new() };
+        let table = self.agreed.table();
+        let known = |unit: &String| table.endings().iter().any(|ending| ending.instance.unit == *unit);
+        let mut changes: Vec<Change> =
+            std::mem::take(&mut self.forget).into_iter().filter(known).map(|unit| Change::Forget { unit }).collect();
+        let view = View { id: round.view.id, members: round.guarded.clone(), quorate: round.view.quorate };
+        for (instance, to) in std::mem::take(&mut self.moving) {
+            let [hold] = table.holders(&instance) else { continue };
+            if hold.stay.is_leaving() || !round.boots.contains_key(&hold.node) {
+                continue;
+            }
+            let Some(unit) = wanted.iter().find(|wanted| wanted.wish.name == instance.unit) else { continue };
+            // Where it would go if it could not be where it is.
+            let mut wish = unit.wish.clone();
+            wish.avoid.push(hold.node);
+            if let Some(to) = to {
+                wish.nodes = vec![to];
+            }
+            let here = table.holds().iter().filter(|other| other.instance.unit == instance.unit);
+            let current: Assignment = here.map(|other| (other.instance.clone(), other.node)).collect();
+            let Some(quorate) = view.quorate() else { continue };
+            let placed = place(quorate, facts, &[wish], &current);
+            if let Some(to) = placed.assignment.get(&instance).filter(|to| **to != hold.node) {
+                let (node, grant) = (hold.node, hold.grant);
+                changes.push(Change::Leave { instance, node, grant, to: Some(*to) });
+            }
+        }
+        changes
     }
 
     /// What this node's guard has ended and the table still has.

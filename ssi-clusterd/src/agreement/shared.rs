@@ -5,16 +5,15 @@
 //! message alone, so members that hold the same before hold the same after. A message that does not fit what is held
 //! (a late duplicate, a proposal overtaken by another) changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use ssi_cluster::scope::Wanted;
 use ssi_cluster::{NodeId, NodeState, Transition, View, ViewId};
 
-use super::message::{Assign, Move, ScriptBegan, ScriptEnded, ServiceWish};
-use super::scoping::SHORTEST_TAKEOVER_MS;
+use super::message::{Assign, Drain, Move, ScriptBegan, ScriptEnded, ServiceWish};
+use super::services::{self, Deed, Service};
 
 /// How many transitions are kept. A node that comes up and goes down again makes five.
 pub const LOG_KEPT: usize = 1024;
@@ -24,9 +23,6 @@ pub const WORKS_KEPT: usize = 16;
 
 /// How much of a script's output is kept, in bytes from its end.
 pub const OUTPUT_KEPT: usize = 400;
-
-/// How many units can be wanted in the cluster.
-pub const SERVICES_MOST: usize = 1_000;
 
 /// How long the cause of a transition may be, in bytes.
 pub const CAUSE_KEPT: usize = 160;
@@ -48,9 +44,12 @@ pub struct Shared {
     pub last_id: u64,
     /// Work for transitions, by the transition's number.
     pub works: BTreeMap<u64, Work>,
-    /// The units that are to run in the cluster, by name.
+    /// The units of the cluster, by name.
     #[serde(default)]
-    pub services: BTreeMap<String, Wanted>,
+    pub services: BTreeMap<String, Service>,
+    /// Nodes that are given no instances.
+    #[serde(default)]
+    pub drained: BTreeSet<NodeId>,
     /// The longest takeover time that any of them ever had, in milliseconds.
     #[serde(default)]
     pub longest_takeover_ms: u64,
@@ -292,23 +291,27 @@ impl Shared {
         true
     }
 
-    /// Has a unit run in the cluster, or no more; says whether that changes anything.
-    pub fn apply_service(&mut self, wish: &ServiceWish) -> bool {
+    /// Something is to become of a unit of the cluster; whether it counts, and whether something changed.
+    pub fn apply_service(&mut self, wish: &ServiceWish) -> (bool, bool) {
         if wish.view != self.view.id || !self.view.quorate {
+            return (false, false);
+        }
+        if let Deed::Define { wanted, .. } = &wish.deed {
+            self.longest_takeover_ms = self.longest_takeover_ms.max(wanted.takeover_ms);
+        }
+        let changed = services::apply(&mut self.services, &wish.unit, &wish.deed);
+        if changed {
+            self.revision = self.revision.saturating_add(1);
+        }
+        (true, changed)
+    }
+
+    /// A node is to be given no instances, or again; whether something changed.
+    pub fn apply_drain(&mut self, drain: &Drain) -> bool {
+        if drain.view != self.view.id || !self.view.quorate {
             return false;
         }
-        let full = self.services.len() >= SERVICES_MOST && !self.services.contains_key(&wish.unit);
-        let changed = match &wish.wanted {
-            Some(_) if full => false,
-            Some(wanted) if self.services.get(&wish.unit) == Some(wanted) => false,
-            Some(wanted) if wanted.wish.name == wish.unit && wanted.takeover_ms >= SHORTEST_TAKEOVER_MS => {
-                self.longest_takeover_ms = self.longest_takeover_ms.max(wanted.takeover_ms);
-                self.services.insert(wish.unit.clone(), wanted.clone());
-                true
-            }
-            Some(_) => false,
-            None => self.services.remove(&wish.unit).is_some(),
-        };
+        let changed = if drain.on { self.drained.insert(drain.node) } else { self.drained.remove(&drain.node) };
         if changed {
             self.revision = self.revision.saturating_add(1);
         }

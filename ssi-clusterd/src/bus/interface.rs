@@ -5,9 +5,12 @@ use tokio::sync::oneshot;
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 
+use ssi_cluster::NodeId;
 use ssi_cluster::client::{NodeStatus, ScriptStatus, TransitionWire};
 
-use super::{Ask, Desk, Request, Standing, metrics, polkit};
+use super::{Ask, Desk, Request, Standing, metrics, polkit, services};
+use crate::agreement::services::Deed;
+use crate::daemon::{steady_ms, wall_ms};
 
 /// How many transitions one answer holds.
 const TRANSITIONS_A_CALL: usize = 1_000;
@@ -183,6 +186,56 @@ impl Cluster1 {
         self.read(metrics::text)
     }
 
+    /// All units of the cluster, as JSON.
+    fn services(&self) -> Result<String, MethodError> {
+        let list = self.read(|s| services::list(s, wall_ms()));
+        serde_json::to_string(&list).map_err(|e| MethodError::Refused(e.to_string()))
+    }
+
+    fn explain_service(&self, unit: &str) -> Result<Vec<String>, MethodError> {
+        let said = self.read(|s| services::explain(s, unit, steady_ms(), wall_ms()));
+        said.ok_or_else(|| MethodError::Refused(format!("{unit} is no unit of the cluster; see ssi.scope(7)")))
+    }
+
+    async fn service_deed(
+        &self,
+        unit: String,
+        deed: &str,
+        node: u32,
+        instance: i64,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> Result<(), MethodError> {
+        self.authorize(&header, connection).await?;
+        let to = match node {
+            0 => None,
+            number => {
+                Some(NodeId::new(number).ok_or_else(|| MethodError::Refused(format!("{number} is no node's number")))?)
+            }
+        };
+        let deed = match deed {
+            "start" => Deed::Start,
+            "stop" => Deed::Stop,
+            "restart" => Deed::Restart,
+            "pin" if to.is_some() => Deed::Pin(to),
+            "unpin" => Deed::Pin(None),
+            "move" => Deed::Move { index: u32::try_from(instance).ok(), to },
+            other => return Err(MethodError::Refused(format!("'{other}' is nothing that can be done with a unit"))),
+        };
+        self.ask(Ask::Deed { unit, deed }).await
+    }
+
+    async fn drain_node(
+        &self,
+        node: u32,
+        on: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> Result<(), MethodError> {
+        self.authorize(&header, connection).await?;
+        self.ask(Ask::Drain(node, on)).await
+    }
+
     async fn shutdown_node(
         &self,
         node: u32,
@@ -224,6 +277,9 @@ impl Cluster1 {
 
     #[zbus(signal)]
     pub(super) async fn node_moved(emitter: &SignalEmitter<'_>, transition: TransitionWire) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn services_changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 
     #[zbus(signal)]
     pub(super) async fn log_rewritten(emitter: &SignalEmitter<'_>, from: u64) -> zbus::Result<()>;

@@ -14,6 +14,7 @@ use ssi_cluster::client::{NodeStatus, ScriptStatus};
 use ssi_cluster::config::Config;
 use ssi_cluster::{NodeId, Transition, View};
 
+use crate::agreement::services::Deed;
 use crate::agreement::shared::Shared;
 use crate::sampler::Report;
 
@@ -21,6 +22,7 @@ mod interface;
 pub mod metrics;
 mod peers;
 mod polkit;
+pub mod services;
 mod system;
 
 pub use interface::{Cluster1, MethodError};
@@ -51,6 +53,8 @@ pub struct Standing {
     pub shared: Arc<Shared>,
     /// The newest report of each member.
     pub loads: BTreeMap<NodeId, Report>,
+    /// Who has which unit of the cluster.
+    pub scope: Arc<services::ScopeBoard>,
 }
 
 /// The [`Standing`] for many readers and one writer.
@@ -65,6 +69,8 @@ pub enum Signal {
     Moved(Transition),
     /// The log from this number on is not what it was.
     LogRewritten(u64),
+    /// Something about the units of the cluster changed.
+    Services,
 }
 
 /// Something that only the daemon's loop can do; all of them are privileged.
@@ -81,6 +87,15 @@ pub enum Ask {
     },
     /// Read cluster.toml again.
     Reload,
+    /// Something is to become of a unit of the cluster.
+    Deed {
+        /// The unit.
+        unit: String,
+        /// What.
+        deed: Deed,
+    },
+    /// A node is to be given no instances, or again.
+    Drain(u32, bool),
 }
 
 /// An [`Ask`] and where its answer goes.

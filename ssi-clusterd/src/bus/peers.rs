@@ -116,5 +116,6 @@ async fn emit(emitter: &SignalEmitter<'_>, signal: Signal) -> zbus::Result<()> {
         }
         Signal::Moved(transition) => Cluster1::node_moved(emitter, TransitionWire::from(&transition)).await,
         Signal::LogRewritten(from) => Cluster1::log_rewritten(emitter, from).await,
+        Signal::Services => Cluster1::services_changed(emitter).await,
     }
 }

@@ -47,7 +47,7 @@ fn mad_message() -> impl Strategy<Value = serde_json::Value> {
         "DOWN",
         "?",
     ]);
-    (0..10, node, awkward(), awkward(), state.clone(), state, any::<bool>()).prop_map(|(kind, n, a, b, from, to, flag)| {
+    (0..13, node, awkward(), awkward(), state.clone(), state, any::<bool>()).prop_map(|(kind, n, a, b, from, to, flag)| {
         let seen = serde_json::json!({"ring": [1, b], "members": [1, n], "attached": [1], "quorate": flag});
         let entry = serde_json::json!({"id": a, "at_ms": b, "view": a, "node": n, "from": from, "to": to, "cause": "?"});
         let view = serde_json::json!({"id": a, "members": [n, 1], "quorate": flag});
@@ -68,9 +68,15 @@ fn mad_message() -> impl Strategy<Value = serde_json::Value> {
             } else {
                 serde_json::json!({"taken": {"instance": instance, "node": n, "grant": grant, "to": 1}})
             }}}}),
-            9 => serde_json::json!({"service": {"view": 1, "unit": "a.service", "wanted": {"takeover_ms": a, "probation_ms": b, "error_limit": 0, "wish": {
+            9 => serde_json::json!({"service": {"view": 1, "unit": "a.service", "deed": if flag {
+                serde_json::json!({"define": {"description": "ä".repeat(300), "wanted": {"takeover_ms": a, "probation_ms": b, "error_limit": 0, "wish": {
                 "name": "a.service", "instances": {"Count": b as u32}, "nodes": [], "avoid": [1], "failback": "No",
-                "spread": flag, "pin": null, "least_loaded": flag}}}}),
+                "spread": flag, "pin": null, "least_loaded": flag}}}})
+            } else {
+                [serde_json::json!("start"), serde_json::json!({"move": {"index": b as u32, "to": 1}}), serde_json::json!("stop")][(b % 3) as usize].clone()
+            }}}),
+            10 => serde_json::json!({"drain": {"view": 1, "node": n, "on": flag}}),
+            11 => serde_json::json!({"running": {"a.service#0": {"unit": "a.service", "active": "?", "sub": ""}}}),
             1 => serde_json::json!({"state": {"exchange": {"1": a}, "shared": shared}}),
             2 => serde_json::json!({"move": {"view": a, "node": n, "from": from, "to": to, "cause": "\u{0}\u{fffd}", "at_ms": b,
                 "reboot": flag}}),

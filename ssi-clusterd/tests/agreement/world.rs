@@ -11,6 +11,7 @@ use ssi_cluster::scope::guard::Act;
 use ssi_cluster::scope::{self, Ended, Guard, Table, Wanted};
 use ssi_cluster::{NodeId, NodeState, Transition};
 use ssi_clusterd::agreement::message::{Message, ScriptBegan, ScriptEnded};
+use ssi_clusterd::agreement::services::Deed;
 use ssi_clusterd::agreement::shared::{Outcome, Shared};
 use ssi_clusterd::agreement::{Action, Agreement, Event, GuardSaid, Orders};
 
@@ -305,6 +306,8 @@ impl World {
                 Action::Orders(orders) => machine.orders.push_back(orders),
                 Action::ViewChanged
                 | Action::ScopeChanged
+                | Action::Done { .. }
+                | Action::Running(..)
                 | Action::ShutDown { .. }
                 | Action::Load(..)
                 | Action::Config { .. } => {}
@@ -392,8 +395,10 @@ impl World {
         let spread = UnitWish { spread: true, ..UnitWish::new("two.service", Instances::Count(2)) };
         for wish in [UnitWish::new("one.service", Instances::Count(1)), spread] {
             let wanted = Wanted { takeover_ms: TAKEOVER_MS, probation_ms: 1_000, ..Wanted::new(wish) };
-            let (unit, wanted) = (wanted.wish.name.clone(), Some(wanted));
-            self.feed(id(1), Event::Want { unit, wanted });
+            let unit = wanted.wish.name.clone();
+            let define = Deed::Define { wanted: Box::new(wanted), description: String::new() };
+            self.feed(id(1), Event::Deed { unit: unit.clone(), deed: define });
+            self.feed(id(1), Event::Deed { unit, deed: Deed::Start });
         }
     }
 

@@ -85,7 +85,10 @@ async fn systemctl_asks_the_cluster_and_the_daemon_hears_of_it() {
     assert_eq!((says.asks[0].unit.as_str(), says.asks[0].what), ("db.service", What::Start));
     assert_eq!(scene.state.lock().unwrap().processes.len(), 0);
     let shown = scene.fails(3, &["status", "db.service"]);
-    assert!(shown.contains("db.service [cluster: node 2 (node2)]") || shown.contains("cluster: node 2 (node2)"), "{shown}");
+    assert!(
+        shown.contains("db.service [cluster: node 2 (node2)]") || shown.contains("cluster: node 2 (node2)"),
+        "{shown}"
+    );
     let heard = tell(&daemon, &format!("{{\"heard\":{}}}", says.asks[0].number)).await.unwrap();
     assert_eq!(heard.asks, []);
 }

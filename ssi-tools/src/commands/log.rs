@@ -71,7 +71,7 @@ async fn follow(daemon: &Daemon, told: &mut Told, args: &Log, out: &Output) -> E
                 Some(Event::LogRewritten(from)) => {
                     tell(&told.rewritten(from).into_iter().collect::<Vec<_>>(), args, out)?;
                 }
-                Some(Event::Moved | Event::View) => {}
+                Some(Event::Moved | Event::View | Event::Services) => {}
                 None => return Err(Failure::NotAMember("the connection to ssi-clusterd broke".into())),
             },
             () = tokio::time::sleep(SAFETY_NET) => {}

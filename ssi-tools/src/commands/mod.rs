@@ -11,5 +11,6 @@ pub mod node;
 pub mod node_add;
 pub mod node_remove;
 pub mod openssi;
+pub mod service;
 pub mod status;
 pub mod wait;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-//! `ssi node list`, `show` and `shutdown`.
+//! `ssi node list`, `show`, `shutdown`, `drain` and `resume`.
 
-use crate::cli::{NodeList, NodeShow, NodeShutdown, Places};
+use crate::cli::{NodeDrain, NodeList, NodeResume, NodeShow, NodeShutdown, Places};
 use crate::daemon::Daemon;
 use crate::outcome::{Ending, Exit};
 use crate::output::Output;
@@ -53,5 +53,36 @@ pub async fn shutdown(args: &NodeShutdown, places: &Places, out: &Output) -> End
         node.id,
         if args.reboot { "UP" } else { "DOWN" }
     ))?;
+    Ok(Exit::Done)
+}
+
+/// Moves all units of the cluster off a node.
+///
+/// # Errors
+/// When the daemon cannot be asked, refuses, or the time is up.
+pub async fn drain(args: &NodeDrain, places: &Places, out: &Output) -> Ending {
+    let daemon = Daemon::connect(&places.socket).await?;
+    let node = daemon.picture().await?.require(&args.node)?.id;
+    daemon.drain_node(node, true).await?;
+    super::service::wait(&args.patience, places, out, |services, _| {
+        // What moves off it has not arrived before it is up elsewhere.
+        let here = services
+            .iter()
+            .flat_map(|service| &service.instances)
+            .filter(|i| i.node == Some(node) || i.state == "starting" || (i.state == "stopping" && i.to.is_some()));
+        let left: Vec<&str> = here.map(|instance| instance.unit.as_str()).collect();
+        (!left.is_empty()).then(|| format!("{} to be moved: {}", left.len(), left.join(", ")))
+    })
+    .await
+}
+
+/// Gives a node units again.
+///
+/// # Errors
+/// When the daemon cannot be asked or refuses.
+pub async fn resume(args: &NodeResume, places: &Places) -> Ending {
+    let daemon = Daemon::connect(&places.socket).await?;
+    let node = daemon.picture().await?.require(&args.node)?.id;
+    daemon.drain_node(node, false).await?;
     Ok(Exit::Done)
 }

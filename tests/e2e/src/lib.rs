@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output, Power};
 
 pub mod log;
+pub mod watchdog;
+pub mod witness;
 
 /// How long the cluster is waited for. A test that waits this long has failed; under emulation with everything else
 /// going on, much that is quick takes a while.
@@ -48,6 +50,9 @@ pub struct Options {
     pub ssi_init: bool,
     /// How many of the nodes are in `cluster.toml` and have daemons at first; all, when nothing is said.
     pub members: Option<u32>,
+    /// A folder of this machine that all namespace nodes have at this path, with a stand-in for a watchdog in it: see
+    /// [`watchdog`].
+    pub shared: Option<String>,
 }
 
 impl Options {
@@ -62,6 +67,7 @@ impl Options {
             two_networks: false,
             ssi_init: kind == Kind::Ns,
             members: None,
+            shared: None,
         }
     }
 
@@ -109,12 +115,22 @@ impl Cluster {
         let mut builder = Lab::builder(&options.name).kind(options.kind).nodes(options.nodes).progress(progress);
         builder = builder.install(programs(options.kind)?);
         if options.ssi_init || options.kind == Kind::Ns {
-            builder = builder.init(["/usr/sbin/ssi-init"]);
+            builder = match &options.shared {
+                Some(place) => builder.shared(place).init(watchdog::init(place)),
+                None => builder.init(["/usr/sbin/ssi-init"]),
+            };
         }
         if options.two_networks {
             builder = builder.two_networks();
         }
-        let cluster = Self { lab: builder.start()?, options };
+        let with_dogs = options.shared.is_some();
+        let cluster = Self { lab: builder.boot(!with_dogs).start()?, options };
+        if with_dogs {
+            watchdog::make_pipes(&cluster.shared_folder()?, cluster.options.nodes)?;
+            for node in 1..=cluster.options.nodes {
+                cluster.lab.start(node)?;
+            }
+        }
         let key = random_key()?;
         // All at once: a guest under emulation takes seconds for what a machine does in no time.
         cluster.on_each(|n| {
@@ -123,6 +139,14 @@ impl Cluster {
             cluster.start_daemons(n)
         })?;
         Ok(cluster)
+    }
+
+    /// The folder that all nodes share, on this machine.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn shared_folder(&self) -> Result<PathBuf> {
+        self.lab.shared_folder().context("this lab shares no folder")
     }
 
     fn on_each(&self, act: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {

@@ -266,6 +266,15 @@ impl Lab {
         &self.name
     }
 
+    /// The folder that all namespace nodes share ([`Builder::shared`]), as this process can reach it: its mount is the
+    /// keeper's. `None` where another process started the lab.
+    #[must_use]
+    pub fn shared_folder(&self) -> Option<PathBuf> {
+        let (keeper, _) = self.keeper.as_ref()?;
+        let below = self.directory.strip_prefix("/").ok()?;
+        Some(PathBuf::from(format!("/proc/{}/root", keeper.id())).join(below).join("shared"))
+    }
+
     /// Where its sockets and logs are.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
