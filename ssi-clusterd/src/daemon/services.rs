@@ -99,11 +99,12 @@ impl Daemon {
             }
             FromManager::Says(says) => {
                 let before = self.managed.says.replace(says);
-                if let (Some(before), Some(says)) = (&before, &self.managed.says) {
+                let away = self.managed.away.take();
+                // A manager that has just begun may not have looked at all its files yet.
+                if let (Some(before), Some(says), None) = (&before, &self.managed.says, &away) {
                     let gone = before.units.keys().filter(|unit| !says.units.contains_key(*unit));
                     self.managed.gone.extend(gone.cloned());
                 }
-                let away = self.managed.away.take();
                 if before.is_none() || away.is_some() {
                     tracing::info!("the unit manager takes part in the cluster");
                 }

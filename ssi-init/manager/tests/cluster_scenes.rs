@@ -211,12 +211,14 @@ fn a_restart_here_keeps_the_grant_and_one_elsewhere_is_asked_for() {
 
 #[test]
 fn the_next_manager_goes_on_with_the_grants_and_the_lease() {
-    let mut cluster = Cluster::new(&[("db.service", DB)]);
+    let mut cluster = Cluster::new(&[("db.service", DB), ("other.service", DB)]);
+    cluster.world.start("other.service");
     cluster.grant("db.service", 0);
     let pid = cluster.world.only("db.service");
     cluster.world.replace_manager();
     assert_eq!((cluster.running(), cluster.world.state("db.service")), (1, "active (running)".to_owned()));
     assert!(cluster.world.core.dead_man().is_some());
+    assert_eq!(cluster.world.core.cluster_says().units.len(), 2, "those at rest too");
     // It was told nothing yet, and stops what it holds in time all the same.
     cluster.world.pass((Limits::of(TAKEOVER_MS).stop + 1) as f64 / 1e3);
     assert!(cluster.world.state.borrow().signals.contains(&(pid, 15)));

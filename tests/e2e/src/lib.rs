@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output, Power};
 
 pub mod log;
+pub mod scope;
 pub mod watchdog;
 pub mod witness;
 

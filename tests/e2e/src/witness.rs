@@ -7,11 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-/// The service's program: `witness NAME`. It refuses nothing: it is there to be seen. All nodes have one clock, this
-/// machine's, which `/proc/uptime` tells to a hundredth of a second; flock(1) would not tell who else has the lock.
+/// The service's program: `witness FOLDER NAME`. It refuses nothing: it is there to be seen. All nodes have one clock,
+/// this machine's, so that times compare.
 pub const PROGRAM: &str = r#"#!/usr/bin/perl
 use strict; use Fcntl qw(:flock); use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 my ($folder, $name) = @ARGV; $| = 1;
+$name .= ".$ENV{SSI_INSTANCE}" if $ENV{SSI_INSTANCE};
 my $host = `hostname`; chomp $host;
 open(my $lock, '>>', "$folder/lock-$name") or die "lock: $!";
 open(my $file, '>>', "$folder/witness-$name-$host-$$-" . int(clock_gettime(CLOCK_MONOTONIC) * 1e6)) or die "file: $!";

@@ -56,6 +56,8 @@ pub struct SavedCluster {
     begun: Vec<(Instance, Begun)>,
     asks: Vec<Ask>,
     last_ask: u64,
+    /// The units here that are the cluster's: those at rest are not written down as units.
+    scoped: Vec<UnitName>,
 }
 
 /// What the manager knows of the cluster's units.
@@ -211,12 +213,16 @@ impl Core {
             begun: self.cluster.begun.iter().map(|(instance, begun)| (instance.clone(), *begun)).collect(),
             asks: self.cluster.asks.values().cloned().collect(),
             last_ask: self.cluster.last_ask,
+            scoped: self.cluster.scoped.iter().cloned().collect(),
         })
     }
 
     /// Takes up what an earlier manager has written down; units are restored already.
     pub fn restore_cluster(&mut self, saved: SavedCluster) {
         self.enter(&Entry::RestoreCluster(Cow::Borrowed(&saved)));
+        for name in &saved.scoped {
+            self.load(name);
+        }
         for run in saved.guard.runs() {
             // A unit at rest was not written down, and yet is on its way.
             self.load_for_cluster(&unit_of(&run.instance));
@@ -242,9 +248,10 @@ impl Core {
         let name = unit.name.clone();
         if unit.is_loaded() && unit.config.cluster.scope != Scope::Node && !name.is_template() {
             let (service, spec) = (service_of(unit), spec_of(unit));
-            self.cluster.scoped.insert(name);
+            self.cluster.dirty |= self.cluster.scoped.insert(name);
             self.cluster.specs.insert(service, spec);
         } else if self.cluster.scoped.remove(&name) {
+            self.cluster.dirty = true;
             self.cluster.specs.remove(name.as_str());
             if let Some(template) = name.template() {
                 self.cluster.specs.remove(template.as_str());

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//! The stage for tests of units of the cluster.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ssi_cluster::client::ServiceStatus;
+use ssi_lab::Kind;
+
+use crate::watchdog::Watchdogs;
+use crate::witness::{self, Verdict};
+use crate::{Cluster, Options, eventually};
+
+const SHARED: &str = "/shared";
+/// A third of the shortest `TakeoverSec=` below, in whole seconds, is what process 1 asks of a watchdog.
+pub const TAKEOVER: &str = "TakeoverSec=6\n";
+const WATCHDOG: Duration = Duration::from_secs(2);
+
+/// Nodes with units of the cluster, a witness and watchdogs.
+pub struct Stage {
+    // Dropped first: it must not reset nodes of a lab that is going down.
+    /// The watchdogs.
+    pub dogs: Watchdogs,
+    /// The nodes.
+    pub cluster: Cluster,
+    folder: PathBuf,
+    /// How many.
+    pub nodes: u32,
+}
+
+impl Stage {
+    /// Nodes that are all UP, with a unit of the cluster for each name; none is started.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn new(name: &str, nodes: u32, units: &[(&str, &str)]) -> Result<Stage> {
+        let options = Options { shared: Some(SHARED.to_owned()), ..Options::new(name, Kind::Ns, nodes) };
+        let cluster = Cluster::start(options)?;
+        let folder = cluster.shared_folder()?;
+        let dogs = Watchdogs::watch(name, &folder, nodes, WATCHDOG)?;
+        let all: Vec<u32> = (1..=nodes).collect();
+        cluster.all_see_up(&all, nodes)?;
+        std::fs::write(folder.join("witness"), witness::PROGRAM)?;
+        std::fs::set_permissions(folder.join("witness"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        for node in all {
+            let node = cluster.lab.node(node)?;
+            for (unit, section) in units {
+                crate::put_unit(&node, &format!("{unit}.service"), &witness::unit(SHARED, unit, section))?;
+            }
+            node.check(&["systemctl", "daemon-reload"])?;
+        }
+        Ok(Stage { dogs, cluster, folder, nodes })
+    }
+    /// Runs `ssi` on a node, which has to do it.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn ssi(&self, node: u32, args: &[&str]) -> Result<()> {
+        let output = self.cluster.ssi(node, args)?;
+        ensure!(output.success(), "ssi {args:?} on node {node}: {}\n{}", output.error_text(), self.about(node));
+        Ok(())
+    }
+
+    /// What a node thinks of the cluster, for messages.
+    pub fn about(&self, node: u32) -> String {
+        let ask = |args: &[&str]| self.cluster.ssi(node, args).map(|out| out.text()).unwrap_or_default();
+        format!("{}\n{}", ask(&["status"]), ask(&["service", "list"]))
+    }
+    /// The units of the cluster, as a node sees them.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn services(&self, node: u32) -> Result<Vec<ServiceStatus>> {
+        let text = self.cluster.ssi(node, &["service", "list", "--json"])?.text();
+        serde_json::from_str(&text).with_context(|| format!("node {node} says {text:?}"))
+    }
+    /// Where the first instance of a unit that is up is.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn place(&self, asked: u32, unit: &str) -> Result<Option<u32>> {
+        let services = self.services(asked)?;
+        let service = services.iter().find(|service| service.unit == format!("{unit}.service"));
+        let running = service.and_then(|service| service.instances.iter().find(|i| i.state == "running"));
+        Ok(running.and_then(|instance| instance.node))
+    }
+    /// Waits until it runs on a node that fits.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn runs(&self, asked: u32, unit: &str, fits: impl Fn(u32) -> bool) -> Result<u32> {
+        let mut found = 0;
+        let waited = eventually(&format!("{unit} runs where it should, as node {asked} sees it"), || {
+            let place = self.place(asked, unit)?;
+            found = place.unwrap_or(0);
+            Ok(place.is_some_and(&fits))
+        });
+        waited.with_context(|| {
+            let said = self.cluster.ssi(asked, &["service", "explain", unit]).map(|out| out.text());
+            format!("{}\n{}", self.about(asked), said.unwrap_or_default())
+        })?;
+        Ok(found)
+    }
+    /// Waits until so many instances of it run.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn runs_all(&self, asked: u32, unit: &str, count: usize) -> Result<()> {
+        let waited = eventually(&format!("{count} of {unit} run"), || {
+            let services = self.services(asked)?;
+            let service = services.iter().find(|service| service.unit == format!("{unit}.service"));
+            let running = service.map(|s| s.instances.iter().filter(|i| i.state == "running").count());
+            Ok(running == Some(count))
+        });
+        waited.with_context(|| {
+            let said = self.cluster.ssi(asked, &["service", "explain", unit]).map(|out| out.text());
+            format!("{}\n{}", self.about(asked), said.unwrap_or_default())
+        })
+    }
+
+    /// What the judge says of each instance.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn verdicts(&self) -> Result<BTreeMap<String, Verdict>> {
+        witness::judge(&self.folder)
+    }
+    /// Nothing ran twice; the verdicts, for more.
+    ///
+    /// # Errors
+    /// When a node does not answer, or it does not come to that.
+    pub fn is_clean(&self) -> Result<BTreeMap<String, Verdict>> {
+        let verdicts = self.verdicts()?;
+        for (name, verdict) in &verdicts {
+            ensure!(verdict.faults.is_empty(), "{name}: {:#?}\n{:#?}", verdict.faults, verdict.runs);
+            println!("{name}: {} runs, nobody ran for {:.2} s", verdict.runs.len(), verdict.nobody);
+        }
+        Ok(verdicts)
+    }
+}
