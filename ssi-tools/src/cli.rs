@@ -70,6 +70,8 @@ pub enum Command {
     Node(NodeCommand),
     /// List, start, stop, move and explain units that run in the cluster
     Service(service::ServiceCommand),
+    /// Have all nodes, or one, stop their services and turn themselves off
+    Shutdown(Shutdown),
     /// Wait until nodes are up or the cluster has quorum
     Wait(Wait),
     /// Show the log of node state transitions, which is the same on every member
@@ -204,6 +206,21 @@ pub struct NodeDrain {
 pub struct NodeResume {
     /// The node's number or name
     pub node: NodeRef,
+}
+
+/// See [`Command::Shutdown`].
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["all", "node"]))]
+pub struct Shutdown {
+    /// All nodes that are UP, this one last
+    #[arg(long)]
+    pub all: bool,
+    /// This node, a number or a name
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<NodeRef>,
+    /// Start them again after they have stopped
+    #[arg(long)]
+    pub reboot: bool,
 }
 
 /// See [`Command::Wait`].

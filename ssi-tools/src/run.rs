@@ -76,6 +76,7 @@ async fn carry_out(asked: Asked, out: &Output) -> Ending {
                 NodeSubcommand::Resume(args) => commands::node::resume(&args, &places).await,
             },
             Command::Service(service) => commands::service::run(&service.command, &places, out).await,
+            Command::Shutdown(args) => commands::node::shutdown_some(args, &places, out).await,
             Command::Wait(args) => commands::wait::run(&args, &places, out).await,
             Command::Log(args) => commands::log::run(&args, &places, out).await,
             Command::Create(args) => commands::create::run(&args, &places, out),

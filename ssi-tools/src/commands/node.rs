@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `ssi node list`, `show`, `shutdown`, `drain` and `resume`.
 
-use crate::cli::{NodeDrain, NodeList, NodeResume, NodeShow, NodeShutdown, Places};
+use std::str::FromStr as _;
+
+use crate::cli::{NodeDrain, NodeList, NodeRef, NodeResume, NodeShow, NodeShutdown, Places, Shutdown};
 use crate::daemon::Daemon;
-use crate::outcome::{Ending, Exit};
+use crate::outcome::{Ending, Exit, Failure};
 use crate::output::Output;
 use crate::{report, screen};
 
@@ -53,6 +55,25 @@ pub async fn shutdown(args: &NodeShutdown, places: &Places, out: &Output) -> End
         node.id,
         if args.reboot { "UP" } else { "DOWN" }
     ))?;
+    Ok(Exit::Done)
+}
+
+/// Has all nodes that are UP turn themselves off, or one.
+///
+/// # Errors
+/// When the daemon cannot be asked, or refuses one of them; those before it are on their way down.
+pub async fn shutdown_some(args: Shutdown, places: &Places, out: &Output) -> Ending {
+    if let Some(node) = args.node {
+        return shutdown(&NodeShutdown { node, reboot: args.reboot }, places, out).await;
+    }
+    let picture = Daemon::connect(&places.socket).await?.picture().await?;
+    let mut nodes: Vec<u32> = picture.up().map(|node| node.id).collect();
+    // Who asks has to be there until all are asked.
+    nodes.sort_by_key(|node| (*node == picture.own, *node));
+    for node in nodes {
+        let node = NodeRef::from_str(&node.to_string()).map_err(Failure::failed)?;
+        shutdown(&NodeShutdown { node, reboot: args.reboot }, places, out).await?;
+    }
     Ok(Exit::Done)
 }
 

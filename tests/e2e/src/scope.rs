@@ -2,7 +2,7 @@
 //! The stage for tests of units of the cluster.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -42,8 +42,7 @@ impl Stage {
         let dogs = Watchdogs::watch(name, &folder, nodes, WATCHDOG)?;
         let all: Vec<u32> = (1..=nodes).collect();
         cluster.all_see_up(&all, nodes)?;
-        std::fs::write(folder.join("witness"), witness::PROGRAM)?;
-        std::fs::set_permissions(folder.join("witness"), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        put_program(&folder, "witness", witness::PROGRAM)?;
         for node in all {
             let node = cluster.lab.node(node)?;
             for (unit, section) in units {
@@ -53,6 +52,20 @@ impl Stage {
         }
         Ok(Stage { dogs, cluster, folder, nodes })
     }
+
+    /// The folder that all nodes have as `/shared`, on this machine.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts a program into the folder that all nodes share.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_program(&self, name: &str, text: &str) -> Result<()> {
+        put_program(&self.folder, name, text)
+    }
+
     /// Runs `ssi` on a node, which has to do it.
     ///
     /// # Errors
@@ -139,4 +152,11 @@ impl Stage {
         }
         Ok(verdicts)
     }
+}
+
+fn put_program(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(())
 }

@@ -43,9 +43,16 @@ pub(crate) fn of_lab(lab: &str) -> Result<PathBuf> {
 }
 
 impl Cgroup {
-    /// Makes a node's cgroup, or takes the one it had.
+    /// Makes a node's cgroup. Nothing is left of the tree that it had before it was turned off, as on a machine that
+    /// boots: beside what a reader might take for the new boot's, kernels from 6.15 or so kill whatever is born by
+    /// CLONE_INTO_CGROUP into a group that was not killed as often as that of the parent (`kill_seq`).
     pub(crate) fn new(lab: &str, node: &str) -> Result<Self> {
         let path = of_lab(lab)?.join(node);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while path.join(ROOT).exists() && Instant::now() < deadline {
+            remove(&path.join(ROOT));
+            std::thread::sleep(Duration::from_millis(1));
+        }
         fs::create_dir_all(path.join(ROOT)).with_context(|| format!("making the cgroup {}", path.display()))?;
         let cgroup = Self(path);
         cgroup.freeze(false)?;
