@@ -62,6 +62,25 @@ impl NodeStatus {
     }
 }
 
+/// How one node is turned off, and the last that is known of that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceStatus {
+    /// The node.
+    pub node: u32,
+    /// Its agent in cluster.toml, if it has one.
+    pub agent: Option<String>,
+    /// What the agent is told.
+    pub action: Option<String>,
+    /// `running`, `done`, `failed` or `confirmed`; `None`: nothing was done that is known of.
+    pub outcome: Option<String>,
+    /// Which node did it.
+    pub by: Option<u32>,
+    /// When: milliseconds since 1970 UTC.
+    pub at_ms: Option<u64>,
+    /// What went wrong.
+    pub detail: Option<String>,
+}
+
 /// A transition as it goes over D-Bus: `(tttusss)`: id, milliseconds since 1970 UTC, view, node, from, to, cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct TransitionWire(pub u64, pub u64, pub u64, pub u32, pub String, pub String, pub String);
@@ -150,6 +169,9 @@ pub struct InstanceStatus {
     pub node: Option<u32>,
     /// Where it goes once it is stopped.
     pub to: Option<u32>,
+    /// Its node has no watchdog: should that node hang, the instance may run twice.
+    #[serde(default)]
+    pub unwatched: bool,
 }
 
 // The proxy macro writes public items that carry no documentation of their own; the trait's methods carry it.
@@ -218,6 +240,12 @@ mod proxy {
         fn service_deed(&self, unit: &str, deed: &str, node: u32, instance: i64) -> zbus::Result<()>;
         /// Has a node be given no units of the cluster, and what it has moved off, or ends that. Privileged.
         fn drain_node(&self, node: u32, on: bool) -> zbus::Result<()>;
+        /// What is known of fence agents, as JSON: a list of [`FenceStatus`].
+        fn fences(&self) -> zbus::Result<String>;
+        /// Has a node turned off by its fence agent, and answers when that is done.
+        fn fence_node(&self, node: u32) -> zbus::Result<()>;
+        /// Tells that an administrator has seen that a node is off.
+        fn confirm_node_off(&self, node: u32) -> zbus::Result<()>;
         /// Has a node stop its services and turn itself off (or reboot). Privileged.
         fn shutdown_node(&self, node: u32, reboot: bool) -> zbus::Result<()>;
         /// Gives all members a new cluster.toml. `base` is the SHA-256, in hex, of the one it was made from; it is

@@ -13,6 +13,7 @@ pub mod config;
 pub mod context;
 pub mod corosync;
 pub mod engine;
+pub mod fence;
 pub mod identity;
 pub mod load;
 pub mod node;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use ssi_cluster::config::{Config, EngineKind, LoadError, MAX_FILE, Membership, NodeWork};
+use ssi_cluster::config::{Config, EngineKind, FenceTimes, LoadError, MAX_FILE, Membership, NodeWork};
 use ssi_cluster::{Context, NodeId};
 
 fn folder(name: &str) -> PathBuf {
@@ -92,6 +92,19 @@ fn one_machine_needs_three_lines_and_no_address() {
     assert_eq!((config.membership.port, config.nodework.timeout_s), (5405, 60));
     assert!(config.node(node(1)).unwrap().addresses.is_empty());
     assert!(good("solo_loopback.toml").node(node(1)).unwrap().addresses[0].is_loopback());
+}
+
+#[test]
+fn fence_agents_are_told_what_their_manual_pages_name() {
+    let config = good("fences.toml");
+    assert_eq!(config.fence, FenceTimes { timeout_s: 20, delay_s: 0 });
+    let first = config.node(node(1)).unwrap().fence.as_ref().unwrap();
+    assert_eq!((first.agent.as_str(), first.action.as_str()), ("fence_ipmilan", "reboot"));
+    let option = |name: &str| first.options.get(name).map(String::as_str);
+    assert_eq!((option("lanplus"), option("power_wait"), option("agent")), (Some("1"), Some("4"), None));
+    let second = config.node(node(2)).unwrap().fence.as_ref().unwrap();
+    assert_eq!((second.agent.as_str(), second.action.as_str()), ("/usr/local/sbin/switch", "off"));
+    assert!(good("three_nodes.toml").nodes.values().all(|node| node.fence.is_none()));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ssi_cluster::placement::{Instance, Instances, NodeFacts, UnitWish};
 use ssi_cluster::scope::guard::Act;
 use ssi_cluster::scope::propose::{Wanted, propose};
-use ssi_cluster::scope::{Agreed, Change, Ended, GrantId, Guard, Limits, Message, Order, Part, RoundId, Run};
+use ssi_cluster::scope::{Agreed, Change, Ended, GrantId, Guard, Limits, Memory, Message, Order, Part, RoundId, Run};
 use ssi_cluster::{NodeId, NodeState, View, ViewId};
 
 const T: u64 = 12_000;
@@ -35,7 +35,8 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Cluster {
-        let members = voters().into_iter().map(|n| (n, Agreed::new(n, u64::from(n.get()), 0))).collect();
+        let members =
+            voters().into_iter().map(|n| (n, Agreed::new(n, u64::from(n.get()), 0, Memory::default()))).collect();
         Cluster { members, together: BTreeSet::new(), ring: 0, now: 0, runs: BTreeMap::new() }
     }
 
@@ -238,7 +239,7 @@ fn a_machine_that_was_started_anew_holds_nothing() {
 #[test]
 fn half_of_a_cluster_of_two_is_no_majority_whatever_the_engine_says() {
     let voters: BTreeSet<NodeId> = [1, 2].map(node).into();
-    let mut member = Agreed::new(node(1), 1, 0);
+    let mut member = Agreed::new(node(1), 1, 0, Memory::default());
     let parts = [(node(1), member.part("boot", Some(vec![]), &voters, 0))].into();
     let view = View { id: ViewId(1), members: [node(1)].into(), quorate: true };
     member.begin_round(1, view, &parts, &voters, 0);

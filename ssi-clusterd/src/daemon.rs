@@ -23,9 +23,12 @@ use crate::engine::{Engine, Link, corosync::Corosync, solo::Solo};
 use crate::manager;
 use crate::nodework::{Job, NodeWork, Places};
 use crate::sampler::{Report, Sampler};
+use crate::scope_memory;
 use crate::store::{self, Keeper};
 
+mod fencing;
 mod services;
+use fencing::Fencing;
 use services::Managed;
 
 /// How often the agreement is told that time passed.
@@ -99,6 +102,9 @@ struct Daemon {
     /// How the attempt of this machine to turn itself off went, if it failed.
     off: mpsc::Sender<String>,
     managed: Managed,
+    fencing: Fencing,
+    /// What the next daemon of this boot is to know, and where it is kept.
+    memory: scope_memory::Kept,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -116,7 +122,9 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
     let timeout = Duration::from_secs(config.nodework.timeout_s.into());
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     let (seed, kept) = (crate::boot::seed(), store::load(&agreed));
-    let agreement = Agreement::new(own, incarnation, kept, seed, timeout_ms, steady_ms());
+    let memory = scope_memory::Kept::new(paths.run.join("scope.json"), incarnation.clone());
+    let mut agreement = Agreement::new(own, incarnation, kept, seed, timeout_ms, steady_ms());
+    agreement.recall(seed, memory.load());
 
     let engine: Box<dyn Engine> = match config.membership.engine {
         EngineKind::Solo => Box::new(Solo { own }),
@@ -132,6 +140,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
     let (requests, mut asked) = mpsc::channel::<Request>(64);
     let (tell, mut told) = mpsc::channel::<Message>(256);
     let (off, mut off_failed) = mpsc::channel::<String>(4);
+    let (ran, mut fenced) = mpsc::channel(16);
     let board: Board = Arc::new(RwLock::new(Standing {
         config: Arc::clone(&config),
         config_digest: loaded.digest.clone(),
@@ -172,6 +181,8 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         sampler: Sampler::new(Path::new("/proc"), speed),
         off,
         managed: Managed::new(told_manager, restarts),
+        fencing: Fencing::new(ran),
+        memory,
         paths,
     };
 
@@ -197,6 +208,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
             },
             Some(message) = told.recv() => daemon.feed(Event::Tell(message)),
             Some(from) = managers.recv() => daemon.on_manager(from),
+            Some(ran) = fenced.recv() => daemon.on_fenced(ran),
             Some(request) = asked.recv() => daemon.on_request(request),
             Some(why) = off_failed.recv() => {
                 let cause = format!("shutdown failed: {why}");
@@ -206,6 +218,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
             _ = tick.tick() => {
                 daemon.feed(Event::Tick);
                 daemon.tend_services();
+                daemon.tend_fencing();
                 if watchdog.is_some() {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
@@ -256,6 +269,7 @@ impl Daemon {
                 self.sampler.tell_next();
                 self.feed(Event::Configuration(seen));
                 self.tell_running_again();
+                self.tell_fences_again();
             }
             FromEngine::Message { from, payload } => match message::read(&payload) {
                 Some(message) => self.feed(Event::Message(from, message)),
@@ -269,6 +283,7 @@ impl Daemon {
         let now = steady_ms();
         let configured: BTreeSet<NodeId> = self.loaded.config.nodes.keys().copied().collect();
         let actions = self.agreement.on_event(event, now, wall_ms(), &configured);
+        self.memory.keep(self.agreement.scope().memory());
         if actions.is_empty() {
             return;
         }
@@ -315,6 +330,7 @@ impl Daemon {
                     self.on_done(from, &unit, &deed);
                 }
                 Action::Running(from, states) => self.on_running(from, states),
+                Action::Fence(note) => self.on_fence_note(note),
                 Action::AbortWork { transition, over } => self.scripts.abort(transition, over),
                 Action::ShutDown { reboot } => self.turn_off(reboot),
                 Action::Config { base, text } => {
@@ -381,6 +397,8 @@ impl Daemon {
     fn on_request(&mut self, request: Request) {
         let done = match request.ask {
             Ask::Deed { unit, deed } => return self.ask_deed(unit, deed, request.answer),
+            Ask::Fence(number) => return self.ask_fence(number, request.answer),
+            Ask::ConfirmOff(number) => self.confirm_off(number),
             Ask::Drain(number, on) => self.ask_drain(number, on),
             Ask::ShutdownNode(number, reboot) => self.ask_shutdown(number, reboot),
             Ask::ReplaceConfig { base, text } => self.ask_config(base, text),

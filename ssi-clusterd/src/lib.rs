@@ -14,17 +14,19 @@
 //! * [`daemon`] is the loop that feeds the one from the other and carries out what comes back.
 //! * [`manager`] is the way to this node's unit manager, which runs what the cluster places; [`spec`] reads what its
 //!   files want.
-//! * The rest acts: [`nodework`] and [`script`], [`store`], [`sampler`], [`bus`].
+//! * The rest acts: [`nodework`] and [`script`], [`fence_run`], [`store`] and [`scope_memory`], [`sampler`], [`bus`].
 
 pub mod agreement;
 pub mod boot;
 pub mod bus;
 pub mod daemon;
 pub mod engine;
+pub mod fence_run;
 pub mod logging;
 pub mod manager;
 pub mod nodework;
 pub mod sampler;
+pub mod scope_memory;
 pub mod script;
 pub mod spec;
 pub mod store;

@@ -40,6 +40,14 @@ struct Cli {
 enum Command {
     /// Write the engine's own configuration from cluster.toml, and end; for a unit that runs before the engine
     EngineConfig,
+    /// Run a node's fence agent and write down how it ended; started by the daemon
+    #[command(hide = true)]
+    RunFence {
+        #[arg(long)]
+        node: ssi_cluster::NodeId,
+        #[arg(long)]
+        result: PathBuf,
+    },
     /// Run one script of nodeup.d or nodedown.d and write down how it ended; started by the daemon
     #[command(hide = true)]
     RunScript {
@@ -63,6 +71,7 @@ fn main() -> Result<()> {
             let files = script::ScriptFiles { run, result };
             script::run(&files, path.as_ref(), args, Duration::from_millis(timeout_ms))
         }
+        Some(Command::RunFence { node, result }) => ssi_clusterd::fence_run::main(&cli.config, node, &result),
         Some(Command::EngineConfig) => {
             logging::start(None);
             let loaded = LoadedConfig::read(&cli.config)?;

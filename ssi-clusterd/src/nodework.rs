@@ -24,10 +24,10 @@ use crate::script::{Progress, ScriptFiles, ScriptResult};
 pub const SCRIPTS_MAX: usize = 32;
 
 /// What a script finds its programs by.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// There when PID 1 runs units (sd_booted(3)).
-const BOOTED_WITH_UNITS: &str = "/run/systemd/system";
+pub(crate) const BOOTED_WITH_UNITS: &str = "/run/systemd/system";
 
 /// How often a running script is looked after.
 const LOOK: Duration = Duration::from_millis(25);

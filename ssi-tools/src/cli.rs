@@ -12,6 +12,7 @@ use ssi_cluster::{CLUSTER_TOML, CLUSTERD_SOCKET, NodeId, NodeState};
 
 use crate::figures::parse_span;
 
+pub mod fence;
 pub mod service;
 
 /// Look at this cluster, wait for it, change which nodes it has, and find out what is wrong with it.
@@ -70,6 +71,8 @@ pub enum Command {
     Node(NodeCommand),
     /// List, start, stop, move and explain units that run in the cluster
     Service(service::ServiceCommand),
+    /// List and try the fence agents, have a node turned off, or confirm that it is off
+    Fence(fence::FenceCommand),
     /// Have all nodes, or one, stop their services and turn themselves off
     Shutdown(Shutdown),
     /// Wait until nodes are up or the cluster has quorum

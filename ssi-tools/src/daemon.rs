@@ -7,7 +7,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use ssi_cluster::client::{self, Cluster1Proxy, ConnectError, NodeStatus, ScriptStatus, ServiceStatus, TransitionWire};
+use ssi_cluster::client::{
+    self, Cluster1Proxy, ConnectError, FenceStatus, NodeStatus, ScriptStatus, ServiceStatus, TransitionWire,
+};
 use ssi_cluster::{NodeState, Transition};
 use tokio::sync::mpsc;
 use zbus::export::ordered_stream::OrderedStreamExt;
@@ -18,6 +20,9 @@ use crate::outcome::Failure;
 
 /// How long an answer may take: more than a busy machine needs, less than a person waits.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longer than cluster.toml lets a fence agent take.
+const FENCE_PATIENCE: Duration = Duration::from_secs(630);
 
 const INTERFACE: &str = "org.openssi.Cluster1";
 
@@ -166,12 +171,21 @@ impl Daemon {
 
     /// Waits for an answer, but not for ever.
     async fn ask<T>(&self, doing: &str, answer: impl Future<Output = zbus::Result<T>>) -> Result<T, Failure> {
-        match tokio::time::timeout(PATIENCE, answer).await {
+        self.ask_for(PATIENCE, doing, answer).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        patience: Duration,
+        doing: &str,
+        answer: impl Future<Output = zbus::Result<T>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(explain(doing, &error)),
             Err(_) => Err(Failure::NotAMember(format!(
                 "{doing}: ssi-clusterd did not answer within {} s; it hangs or is stopped",
-                PATIENCE.as_secs()
+                patience.as_secs()
             ))),
         }
     }
@@ -280,6 +294,31 @@ impl Daemon {
     pub async fn drain_node(&self, node: u32, on: bool) -> Result<(), Failure> {
         let what = if on { "draining" } else { "resuming" };
         self.ask(&format!("{what} node {node}"), self.proxy.drain_node(node, on)).await
+    }
+
+    /// How nodes are turned off, and what was done last.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn fences(&self) -> Result<Vec<FenceStatus>, Failure> {
+        let text = self.ask("asking for the fence agents", self.proxy.fences()).await?;
+        serde_json::from_str(&text).map_err(|e| Failure::failed(format!("the daemon's list cannot be read: {e}")))
+    }
+
+    /// Has a node turned off by its fence agent; back when that is done.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it, with what the agent said.
+    pub async fn fence_node(&self, node: u32) -> Result<(), Failure> {
+        self.ask_for(FENCE_PATIENCE, &format!("having node {node} turned off"), self.proxy.fence_node(node)).await
+    }
+
+    /// Tells that somebody has seen that a node is off.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn confirm_node_off(&self, node: u32) -> Result<(), Failure> {
+        self.ask(&format!("confirming that node {node} is off"), self.proxy.confirm_node_off(node)).await
     }
 
     /// Gives all members a new cluster.toml in place of the one with the SHA-256 `base`.

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::NodeId;
 
 mod across;
+mod fence;
 mod fields;
 mod mac;
 mod mistake;
@@ -57,6 +58,8 @@ pub struct Config {
     pub membership: Membership,
     /// The work that is done when a node comes or goes.
     pub nodework: NodeWork,
+    /// How machines are turned off.
+    pub fence: FenceTimes,
     /// The nodes, at least one.
     pub nodes: BTreeMap<NodeId, NodeConfig>,
 }
@@ -135,6 +138,32 @@ impl NodeWork {
     pub const DEFAULT_TIMEOUT_S: u32 = 60;
 }
 
+/// `[fence]`: how fence agents are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceTimes {
+    /// Seconds that one run of an agent may take, 1 to 600.
+    pub timeout_s: u32,
+    /// Seconds that the second of two nodes waits before it has the first turned off, 0 to 600: when they lose sight of
+    /// each other and both live, the first is to win. Longer than its agent takes.
+    pub delay_s: u32,
+}
+
+impl FenceTimes {
+    /// The seconds where none are given.
+    pub const DEFAULT: FenceTimes = FenceTimes { timeout_s: 60, delay_s: 15 };
+}
+
+/// `[node.fence]`: how others turn a machine off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceDevice {
+    /// The agent: a program of the fence-agents packages by its name, such as `fence_ipmilan`, or a path.
+    pub agent: String,
+    /// What the agent is told to do when the machine is to end: `off` or `reboot`.
+    pub action: String,
+    /// What else it is told, by the names that its own manual page gives.
+    pub options: BTreeMap<String, String>,
+}
+
 /// `[[node]]`: one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -155,6 +184,8 @@ pub struct NodeConfig {
     pub context: BTreeMap<String, String>,
     /// The summed speed of its CPUs in MHz, where the one that the kernel tells is not to be believed.
     pub speed_mhz: Option<u32>,
+    /// How others turn it off; `None`: they cannot.
+    pub fence: Option<FenceDevice>,
 }
 
 /// Why `cluster.toml` could not be used.

@@ -15,7 +15,10 @@ use toml::de::{DeTable, DeValue};
 use super::fields::{At, Meant, NODE, Reader, Section, kind};
 use super::mistake::{Notebook, nearest};
 use super::values;
-use super::{Config, ConfigErrors, EngineKind, MAX_FILE, MAX_LINKS, MacAddr, Membership, NodeConfig, NodeWork, across};
+use super::{
+    Config, ConfigErrors, EngineKind, FenceDevice, MAX_FILE, MAX_LINKS, MacAddr, Membership, NodeConfig, NodeWork,
+    across,
+};
 use crate::NodeId;
 
 /// One `[[node]]` as far as it could be read.
@@ -33,6 +36,7 @@ pub(super) struct ReadNode {
     /// The variables by name, at their keys; `None` where the value is wrong.
     pub(super) context: BTreeMap<String, At<Option<String>>>,
     pub(super) speed_mhz: Option<u32>,
+    pub(super) fence: Option<FenceDevice>,
 }
 
 impl ReadNode {
@@ -118,18 +122,20 @@ fn syntax_advice(message: &str) -> &'static str {
 impl Reader<'_> {
     fn document(&mut self, root: &DeTable<'_>) -> Option<Config> {
         let root = Section { title: "the file", header: 0..0, table: root };
-        let meant = self.unknown_keys(&root, &["membership", "name", "node", "nodework"]);
+        let meant = self.unknown_keys(&root, &["fence", "membership", "name", "node", "nodework"]);
         let name = self.string(&root, "name").map(|n| self.checked(&n, values::cluster_name(&n.value)));
         if root.get("name").is_none() && !meant.contains("name") {
             self.notebook.missing("the cluster has no name", "start the file with a line such as name = \"alpha\"");
         }
         let membership = self.membership(&root, &meant);
         let nodework = self.nodework(&root);
+        let fence = self.fence_times(&root);
         let engine = membership.as_ref().map(|m| m.engine);
         let nodes = self.nodes(&root, engine, &meant);
         across::check(&mut self.notebook, engine, &nodes);
         self.ports(&root, membership.as_ref(), &nodes);
-        Some(Config { name: name??.value, membership: membership?, nodework: nodework?, nodes: finished(nodes)? })
+        let (name, membership, nodework) = (name??.value, membership?, nodework?);
+        Some(Config { name, membership, nodework, fence: fence?, nodes: finished(nodes)? })
     }
 
     fn membership(&mut self, root: &Section<'_, '_>, meant: &Meant) -> Option<Membership> {
@@ -223,7 +229,18 @@ impl Reader<'_> {
         let section = Section { title: NODE, header: item.span(), table };
         let meant = self.unknown_keys(
             &section,
-            &["address", "addresses", "context", "id", "mac", "machine_id", "name", "product_uuid", "speed_mhz"],
+            &[
+                "address",
+                "addresses",
+                "context",
+                "fence",
+                "id",
+                "mac",
+                "machine_id",
+                "name",
+                "product_uuid",
+                "speed_mhz",
+            ],
         );
         let id_range = format!("a whole number from 1 to {}", NodeId::MAX);
         let id = match section.get("id") {
@@ -262,7 +279,9 @@ impl Reader<'_> {
         let product_uuid = product_uuid.and_then(|u| self.checked(&u, values::product_uuid(&u.value)));
         let context = self.context(&section, name.as_ref().map(|n| n.value.len()));
         let speed_mhz = self.number(&section, "speed_mhz", 1..=100_000_000, "the summed MHz of all CPUs,");
-        Some(ReadNode { header: item.span(), id, name, addresses, mac, machine_id, product_uuid, context, speed_mhz })
+        let fence = self.fence_device(&section);
+        let header = item.span();
+        Some(ReadNode { header, id, name, addresses, mac, machine_id, product_uuid, context, speed_mhz, fence })
     }
 
     fn addresses(
@@ -358,6 +377,7 @@ fn finished(nodes: Vec<ReadNode>) -> Option<BTreeMap<NodeId, NodeConfig>> {
             product_uuid: n.product_uuid.map(|u| u.value),
             context: context?,
             speed_mhz: n.speed_mhz,
+            fence: n.fence,
         };
         Some((id, config))
     };

@@ -79,6 +79,20 @@ pub struct Part {
     pub runs: Option<Vec<Run>>,
     /// How long ago it last heard each of the others, in milliseconds; whom it never heard, since its own start.
     pub silent_ms: BTreeMap<NodeId, u64>,
+    /// Machines it knows to have ended, with the boot that has: a fence agent turned them off.
+    #[serde(default)]
+    pub ended: BTreeMap<NodeId, String>,
+}
+
+/// What a daemon remembers over its own start, for as long as its machine is up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Memory {
+    /// This machine was in a round with all the others since it started.
+    pub met_all: bool,
+    /// See [`Part::ended`].
+    pub ended: BTreeMap<NodeId, String>,
+    /// The boot that each was last seen in.
+    pub boots: BTreeMap<NodeId, String>,
 }
 
 /// See the words in [`super`].
@@ -96,6 +110,8 @@ pub struct Round {
     pub certain: bool,
     /// Before which moment of this member's clock each absent voter was last heard by anybody in the round.
     pub heard_before_ms: BTreeMap<NodeId, i64>,
+    /// With two voters: the other one, if it is known to have ended. It counts as if it agreed to everything.
+    pub stands_in: BTreeSet<NodeId>,
 }
 
 /// What the guard is told of one of its holds.
@@ -133,13 +149,14 @@ pub struct Agreed {
     /// What each told in this round of its table.
     known_by: BTreeMap<NodeId, u64>,
     lease_ms: Option<u64>,
+    memory: Memory,
 }
 
 impl Agreed {
     /// A member that has just started. `life` differs at each start; `now_ms` is a clock that goes on while the machine
-    /// is suspended.
+    /// is suspended; `memory` is what an earlier daemon of this machine's boot left.
     #[must_use]
-    pub fn new(own: NodeId, life: u64, now_ms: u64) -> Agreed {
+    pub fn new(own: NodeId, life: u64, now_ms: u64, memory: Memory) -> Agreed {
         Agreed {
             own,
             life,
@@ -155,6 +172,27 @@ impl Agreed {
             heard_by: BTreeMap::new(),
             known_by: BTreeMap::new(),
             lease_ms: None,
+            memory,
+        }
+    }
+
+    /// What to keep for the next daemon of this boot.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// The boot that a node was last seen in.
+    #[must_use]
+    pub fn boot_of(&self, node: NodeId) -> Option<&str> {
+        self.memory.boots.get(&node).map(String::as_str)
+    }
+
+    /// A machine is known to have ended, with what it ran in this boot: a fence agent said so, or an administrator. It counts
+    /// from the next exchange on.
+    pub fn note_ended(&mut self, node: NodeId, boot: String) {
+        if node != self.own {
+            self.memory.ended.insert(node, boot);
         }
     }
 
@@ -190,6 +228,7 @@ impl Agreed {
             table: self.table.clone(),
             runs,
             silent_ms: voters.iter().filter(|node| **node != self.own).map(silent).collect(),
+            ended: self.memory.ended.clone(),
         }
     }
 
@@ -216,12 +255,30 @@ impl Agreed {
         let id = RoundId { ring, round: before.map_or(1, |id| id.round.saturating_add(1)) };
         self.last_round = id;
         let boots: BTreeMap<NodeId, String> = parts.iter().map(|(node, part)| (*node, part.boot.clone())).collect();
-        let remembering = parts.iter().filter(|(node, part)| part.remembers && voters.contains(node)).count();
-        let all_told = voters.iter().all(|voter| parts.get(voter).is_some_and(|part| part.runs.is_some()));
-        // The engine may count two halves of a cluster of two as a quorum each; here a quorum is a majority.
-        let here = voters.iter().filter(|voter| parts.contains_key(voter)).count();
-        let quorate = view.quorate && is_majority(here, voters);
-        let complete = is_majority(remembering, voters);
+        self.memory.met_all |= voters.iter().all(|voter| boots.contains_key(voter));
+        self.memory.boots.extend(boots.iter().map(|(node, boot)| (*node, boot.clone())));
+        // Who is here has not ended; if it is in another boot, nothing of the one that ended is left to speak of.
+        self.memory.ended.retain(|node, _| !boots.contains_key(node));
+        let ended: BTreeSet<(NodeId, &str)> = parts
+            .values()
+            .flat_map(|part| &part.ended)
+            .filter(|(node, boot)| boots.get(node) != Some(boot))
+            .map(|(node, boot)| (*node, boot.as_str()))
+            .collect();
+        // In a larger cluster the engine wants a majority anyhow, and one's own word on who has ended may be old.
+        let two = voters.len() == 2;
+        let stands_in: BTreeSet<NodeId> =
+            self.memory.ended.keys().copied().filter(|node| two && voters.contains(node)).collect();
+        let told = |voter: &NodeId| parts.get(voter).is_some_and(|part| part.runs.is_some());
+        let all_told = voters.iter().all(|voter| told(voter) || stands_in.contains(voter));
+        // The engine may count two halves of a cluster of two as a quorum each; here they are not.
+        let quorate =
+            view.quorate && is_quorum(voters, |voter| boots.contains_key(&voter) || stands_in.contains(&voter));
+        let remembers = |voter: NodeId| parts.get(&voter).is_some_and(|part| part.remembers);
+        let complete = is_quorum(voters, |voter| remembers(voter) || stands_in.contains(&voter));
+        // Of two, the first may go on alone, but not begin alone: the second may have had it turned off and go on itself.
+        let may_begin = !two || self.memory.met_all || !stands_in.is_empty();
+        let quorate = quorate && may_begin;
         let certain = quorate && (complete || all_told);
         let guarded = parts.iter().filter(|(_, part)| part.runs.is_some()).map(|(node, _)| *node).collect();
         let runs = parts.iter().flat_map(|(node, part)| {
@@ -237,7 +294,7 @@ impl Agreed {
             })
         });
         let remembered = parts.values().filter(|part| part.remembers).map(|part| &part.table);
-        let merged = Table::merged(id, complete, remembered, &boots, runs);
+        let merged = Table::merged(id, complete, remembered, &boots, &ended, runs);
         let absent = voters.iter().filter(|voter| !parts.contains_key(voter));
         let heard_before_ms = absent.map(|node| {
             let silent = parts.values().filter_map(|part| part.silent_ms.get(node)).min().copied().unwrap_or(0);
@@ -245,7 +302,7 @@ impl Agreed {
             (*node, clamp(now_ms).saturating_sub(clamp(silent)))
         });
         let heard_before_ms = heard_before_ms.collect();
-        self.round = Some(Round { id, view, boots, guarded, certain, heard_before_ms });
+        self.round = Some(Round { id, view, boots, guarded, certain, heard_before_ms, stands_in });
         if certain {
             self.table = merged;
             self.remembers = true;
@@ -286,10 +343,8 @@ impl Agreed {
         }
         // Oneself one always hears; what counts is how many others do.
         while let Some((number, at)) = self.sent.front().copied() {
-            let others =
-                voters.iter().filter(|v| **v != self.own && self.heard_by.get(v).is_some_and(|n| *n >= number));
-            let own = usize::from(voters.contains(&self.own));
-            if !is_majority(others.count() + own, voters) {
+            let heard = |v: NodeId| v == self.own || self.heard_by.get(&v).is_some_and(|n| *n >= number);
+            if !is_quorum(voters, |voter| heard(voter) || self.stands_in(voter)) {
                 break;
             }
             self.sent.pop_front();
@@ -324,10 +379,13 @@ impl Agreed {
     /// Whether a majority is known to have a table with this change in it.
     #[must_use]
     pub fn majority_knows(&self, change: u64, voters: &BTreeSet<NodeId>) -> bool {
-        let know = voters
-            .iter()
-            .filter(|voter| **voter == self.own || self.known_by.get(voter).is_some_and(|knows| *knows >= change));
-        self.certain().is_some() && is_majority(know.count(), voters)
+        let knows =
+            |voter: NodeId| voter == self.own || self.known_by.get(&voter).is_some_and(|knows| *knows >= change);
+        self.certain().is_some() && is_quorum(voters, |voter| knows(voter) || self.stands_in(voter))
+    }
+
+    fn stands_in(&self, voter: NodeId) -> bool {
+        self.round.as_ref().is_some_and(|round| round.stands_in.contains(&voter))
     }
 
     /// What this node's guard is to know; `None` while nothing is agreed, and then it goes by what it knew.
@@ -368,8 +426,11 @@ impl Agreed {
     }
 }
 
-/// Whether so many are more than half of the voters.
+/// Whether the voters that are counted are a quorum: more than half of all, or half of them with the first one among
+/// them. Of two quorums, one voter is in both.
 #[must_use]
-pub fn is_majority(count: usize, voters: &BTreeSet<NodeId>) -> bool {
-    count > voters.len() / 2
+pub fn is_quorum(voters: &BTreeSet<NodeId>, counts: impl Fn(NodeId) -> bool) -> bool {
+    let counted = voters.iter().filter(|voter| counts(**voter)).count();
+    let first = voters.first().is_some_and(|first| counts(*first));
+    counted * 2 > voters.len() || (first && counted * 2 == voters.len())
 }

@@ -129,6 +129,8 @@ pub struct RunState {
     pub active: String,
     /// `SubState` of systemd's interface.
     pub sub: String,
+    /// Its machine has no watchdog that would reset it, were it not to end in time.
+    pub unwatched: bool,
 }
 
 impl RunState {

@@ -50,7 +50,7 @@ pub mod manager;
 pub mod propose;
 pub mod table;
 
-pub use agreed::{Agreed, Message, Order, Part, Pulse, Round, Run, Stamp};
+pub use agreed::{Agreed, Memory, Message, Order, Part, Pulse, Round, Run, Stamp};
 pub use guard::{Guard, Spent};
 pub use propose::Wanted;
 pub use table::{Change, Ended, Ending, Hold, Stay, Table};

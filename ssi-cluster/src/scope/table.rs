@@ -4,7 +4,7 @@
 //! A change is a function of the table, the round and the message alone. One that does not fit (a late duplicate, one
 //! overtaken by another, one of an earlier round) changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -207,13 +207,14 @@ impl Table {
     }
 
     /// The table that a round begins with: the newest of those remembered, without what was held by machines that were
-    /// started anew since, and with what members say they run. `complete`: those who remember are a majority, so that what
+    /// started anew since or have `ended`, and with what members say they run. `complete`: those who remember are a majority, so that what
     /// is not in their newest table is nobody's any more, and is to be stopped wherever it runs.
     pub(super) fn merged<'a>(
         lineage: RoundId,
         complete: bool,
         remembered: impl Iterator<Item = &'a Table>,
         boots: &BTreeMap<NodeId, String>,
+        ended: &BTreeSet<(NodeId, &str)>,
         runs: impl Iterator<Item = Hold>,
     ) -> Table {
         let newest = remembered.max_by_key(|table| (table.lineage, table.change));
@@ -221,6 +222,7 @@ impl Table {
         table.lineage = lineage;
         table.change = table.change.saturating_add(1);
         table.holds.retain(|hold| boots.get(&hold.node).is_none_or(|boot| *boot == hold.boot));
+        table.holds.retain(|hold| !ended.contains(&(hold.node, hold.boot.as_str())));
         for run in runs {
             let known =
                 table.holders(&run.instance).iter().any(|hold| hold.node == run.node && hold.grant >= run.grant);

@@ -137,6 +137,14 @@ fn three_nodes_while_it_moves() {
 }
 
 #[test]
+fn two_nodes() {
+    let accidents = figure("SSI_SCOPE_ACCIDENTS", 2) as u32;
+    let ticks = figure("SSI_SCOPE_TICKS", 2);
+    check(Search { rules: Rules::of(2), accidents, ticks, from: From::Rest }, 100_000);
+    check(Search { rules: Rules::of(2), accidents, ticks, from: From::Start }, 10_000);
+}
+
+#[test]
 fn five_nodes() {
     let accidents = figure("SSI_SCOPE_ACCIDENTS", 1) as u32;
     let ticks = figure("SSI_SCOPE_TICKS", 2);
@@ -150,6 +158,7 @@ fn mistakes_are_found() {
         ("a guard that waits too long", Rules { guards_takeover: 18, ..right }, 2, From::Rest),
         ("others that do not wait long enough", Rules { takeover: 4, ..right }, 2, From::Rest),
         ("a start that nobody knows of", Rules { known: false, ..right }, 3, From::Start),
+        ("a fence agent that lies", Rules { fence_is_true: false, ..right }, 2, From::Rest),
         ("daemons that do not say what they forgot", Rules { forgetting_told: false, ..right }, 3, From::Rest),
     ];
     for (mistake, rules, accidents, from) in mistakes {
@@ -165,7 +174,7 @@ proptest! {
 
     /// Many accidents in larger clusters, at random.
     #[test]
-    fn many_accidents(nodes in 3u32..=5, blows in prop::collection::vec((0usize..60, any::<prop::sample::Index>()), 1..40)) {
+    fn many_accidents(nodes in 2u32..=5, blows in prop::collection::vec((0usize..60, any::<prop::sample::Index>()), 1..40)) {
         let rules = Rules::of(nodes);
         let mut world = World::new(rules);
         let mut history = Vec::new();

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ssi_cluster::placement::{Instance, Instances, NodeFacts, UnitWish};
 use ssi_cluster::scope::guard::Act;
 use ssi_cluster::scope::propose::{Wanted, propose};
-use ssi_cluster::scope::{Agreed, Change, Ended, Guard, Message, Order, Part, Run};
+use ssi_cluster::scope::{Agreed, Change, Ended, Guard, Memory, Message, Order, Part, Run};
 use ssi_cluster::{NodeId, NodeState, View, ViewId};
 
 /// What the check is run with, so that it can be shown to find what is wrong.
@@ -26,11 +26,23 @@ pub(crate) struct Rules {
     pub(crate) known: bool,
     /// Whether daemons say that they remember nothing when they start.
     pub(crate) forgetting_told: bool,
+    /// Whether what a fence agent turned off is known to have ended.
+    pub(crate) fence_works: bool,
+    /// Whether a machine is really off when a fence agent says so.
+    pub(crate) fence_is_true: bool,
 }
 
 impl Rules {
     pub(crate) fn of(nodes: u32) -> Rules {
-        Rules { nodes, takeover: 9, guards_takeover: 9, known: true, forgetting_told: true }
+        Rules {
+            nodes,
+            takeover: 9,
+            guards_takeover: 9,
+            known: true,
+            forgetting_told: true,
+            fence_works: true,
+            fence_is_true: true,
+        }
     }
 }
 
@@ -74,6 +86,8 @@ struct Daemon {
 struct Machine {
     boot: u32,
     daemon: Option<Daemon>,
+    /// What its daemons leave one another.
+    memory: Memory,
     guard: Guard,
     process: Option<Process>,
     /// The watchdog is not petted any more; the machine ends at the next tick.
@@ -110,6 +124,8 @@ pub(crate) enum Accident {
     Slow(u32),
     /// The administrator wants it elsewhere.
     Moved(u32),
+    /// The first turns the second off, and knows it.
+    Fenced(u32, u32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +142,8 @@ pub(crate) struct World {
     next_ring: u64,
     next_life: u64,
     pin: Option<NodeId>,
+    /// The rings are to be formed anew, whether or not anybody came or went.
+    again: bool,
     /// How often the process was started; endless moving shows here.
     pub(crate) starts: u32,
     pub(crate) starts_at_last_accident: u32,
@@ -157,22 +175,24 @@ impl World {
             next_ring: 1,
             next_life: 1,
             pin: None,
+            again: false,
             starts: 0,
             starts_at_last_accident: 0,
         };
         for index in 0..count {
-            world.power_on(index, rules);
+            world.power_on(index);
         }
         world.regroup();
         world
     }
 
-    fn power_on(&mut self, index: usize, rules: Rules) {
+    fn power_on(&mut self, index: usize) {
         self.boots[index] += 1;
-        let daemon = Some(self.new_daemon(index, rules));
+        let daemon = Some(self.new_daemon(index, Memory::default()));
         self.machines[index] = Some(Machine {
             boot: self.boots[index],
             daemon,
+            memory: Memory::default(),
             guard: Guard::default(),
             process: None,
             bitten: false,
@@ -184,11 +204,10 @@ impl World {
         });
     }
 
-    fn new_daemon(&mut self, index: usize, rules: Rules) -> Daemon {
+    fn new_daemon(&mut self, index: usize, memory: Memory) -> Daemon {
         self.next_life += 1;
-        let _ = rules;
         Daemon {
-            agreed: Agreed::new(node(index), self.next_life, self.now),
+            agreed: Agreed::new(node(index), self.next_life, self.now, memory),
             ring: None,
             cursor: 0,
             ordered: Vec::new(),
@@ -217,15 +236,17 @@ impl World {
             let attached: BTreeSet<NodeId> = there.iter().filter(has_daemon).map(|i| node(*i)).collect();
             let lives_on =
                 self.rings.iter().any(|r| r.attached == attached && r.members == members && self.is_newest(r));
-            if attached.is_empty() || lives_on {
+            if attached.is_empty() || (lives_on && !self.again) {
                 continue;
             }
-            let quorate = members.len() > self.machines.len() / 2;
+            // Of two, each half has a quorum, as corosync's two_node has it: and without its wait_for_all.
+            let quorate = members.len() > self.machines.len() / 2 || self.machines.len() == 2;
             // The daemons that come and go do not make another ring; the number rises all the same, which is stricter
             // than what is relied on.
             self.rings.push(Ring { seq: self.next_ring, attached, members, quorate, log: Vec::new() });
             self.next_ring += 1;
         }
+        self.again = false;
     }
 
     /// Whether a ring is the newest that its members were put into.
@@ -270,7 +291,7 @@ impl World {
         let moved = all.clone().any(|i| self.daemons_step(i, rules) || self.guards_step(i, false))
             || all.clone().any(|i| self.guards_step(i, true));
         if !moved {
-            self.tick(rules);
+            self.tick();
         }
     }
 
@@ -452,7 +473,7 @@ impl World {
         true
     }
 
-    fn tick(&mut self, rules: Rules) {
+    fn tick(&mut self) {
         self.now += 1;
         let mut regroup = false;
         for index in 0..self.machines.len() {
@@ -460,9 +481,9 @@ impl World {
                 self.machines[index] = None;
                 regroup = true;
             }
-            let needs_daemon = self.machines[index].as_ref().is_some_and(|machine| machine.daemon.is_none());
-            if needs_daemon {
-                let daemon = self.new_daemon(index, rules);
+            let orphan = self.machines[index].as_ref().filter(|machine| machine.daemon.is_none());
+            if let Some(memory) = orphan.map(|machine| machine.memory.clone()) {
+                let daemon = self.new_daemon(index, memory);
                 if let Some(machine) = &mut self.machines[index] {
                     machine.daemon = Some(daemon);
                 }
@@ -518,6 +539,14 @@ impl World {
                 all.push(Accident::ProcessDies(i));
             }
         }
+        for (by, machine) in self.machines.iter().enumerate() {
+            let Some(round) = machine.as_ref().and_then(|m| m.daemon.as_ref()?.agreed.round()) else { continue };
+            let absent = (0..self.machines.len()).filter(|i| !round.view.members.contains(&node(*i)));
+            // Only who has a quorum fences, and only whom it does not see.
+            let fences =
+                round.view.quorate && self.ring_of(node(by)).is_some_and(|ring| ring.members == round.view.members);
+            all.extend(absent.filter(|_| fences).map(|other| Accident::Fenced(by as u32, other as u32)));
+        }
         all.extend((0..self.machines.len()).filter(|i| self.pin != Some(node(*i))).map(|i| Accident::Moved(i as u32)));
         all
     }
@@ -529,12 +558,14 @@ impl World {
             Accident::Cut(side) => self.side = side,
             Accident::Heal => self.side = 0,
             Accident::PowerLost(i) => self.machines[i as usize] = None,
-            Accident::PowerBack(i) => self.power_on(i as usize, rules),
+            Accident::PowerBack(i) => self.power_on(i as usize),
             Accident::DaemonKilled(i) => {
                 if let Some(machine) = &mut self.machines[i as usize] {
                     // What it has told and nobody took in is gone with its connection.
                     machine.told.clear();
-                    machine.daemon = None;
+                    if let Some(daemon) = machine.daemon.take() {
+                        machine.memory = daemon.agreed.memory().clone();
+                    }
                 }
             }
             Accident::Hangs(i) => {
@@ -561,6 +592,20 @@ impl World {
                 self.last_accident = self.now + SLOW;
             }
             Accident::Moved(to) => self.pin = Some(node(to as usize)),
+            Accident::Fenced(by, other) => {
+                // Whichever boot it is in, and whatever the one knows of it.
+                if rules.fence_is_true {
+                    self.machines[other as usize] = None;
+                }
+                let daemon = self.machines[by as usize].as_mut().and_then(|m| m.daemon.as_mut());
+                if let Some(agreed) = daemon.map(|daemon| &mut daemon.agreed).filter(|_| rules.fence_works)
+                    && let Some(boot) = agreed.boot_of(node(other as usize)).map(str::to_owned)
+                {
+                    agreed.note_ended(node(other as usize), boot);
+                }
+                // All say hello again.
+                self.again = true;
+            }
         }
         self.starts_at_last_accident = self.starts;
         self.regroup();
@@ -568,10 +613,17 @@ impl World {
 
     /// Whether what is wanted can run where it is wanted.
     pub(crate) fn can_run(&self) -> bool {
-        let Some(ring) = self.rings.iter().find(|r| self.is_newest(r) && r.attached.len() > self.machines.len() / 2)
-        else {
-            return false;
+        let has_quorum = |ring: &&Ring| {
+            let all = ring.attached.len() > self.machines.len() / 2;
+            // The first of two goes on alone once it has met the other, and any of two that knows the other turned off.
+            let goes_on = |n: &NodeId| {
+                let daemon = self.machines[n.get() as usize - 1].as_ref().and_then(|m| m.daemon.as_ref());
+                let memory = daemon.map(|daemon| daemon.agreed.memory());
+                memory.is_some_and(|m| (n.get() == 1 && m.met_all) || !m.ended.is_empty())
+            };
+            all || (self.machines.len() == 2 && ring.attached.iter().all(goes_on))
         };
+        let Some(ring) = self.rings.iter().filter(|r| self.is_newest(r)).find(has_quorum) else { return false };
         self.pin.is_none_or(|pin| ring.attached.contains(&pin))
     }
 }

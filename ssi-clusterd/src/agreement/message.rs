@@ -49,6 +49,8 @@ pub enum Message {
     Running(BTreeMap<String, RunState>),
     /// Who holds which instance of such a unit.
     Scope(scope::Message),
+    /// What came of turning a node off; not part of what is agreed.
+    Fence(FenceNote),
     /// What the sender's machine is doing; not part of what is agreed.
     Load(Report),
     /// A new cluster.toml for all, made from the one with the fingerprint `base`.
@@ -176,6 +178,50 @@ pub struct Drain {
     pub node: NodeId,
     /// Whether it is to be given none.
     pub on: bool,
+}
+
+/// See [`Message::Fence`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceNote {
+    /// Who is or was to be turned off.
+    pub node: NodeId,
+    /// Whose daemon did it.
+    pub by: NodeId,
+    /// The agent.
+    pub agent: String,
+    /// How far it is.
+    pub outcome: FenceOutcome,
+    /// What went wrong.
+    pub detail: String,
+    /// When, by that node's clock: milliseconds since 1970 UTC.
+    pub at_ms: u64,
+}
+
+/// How far an agent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceOutcome {
+    /// It runs.
+    Running,
+    /// It said that the machine was turned off.
+    Done,
+    /// It did not.
+    Failed,
+    /// There was none: an administrator said that the machine is off.
+    Confirmed,
+}
+
+impl FenceOutcome {
+    /// In one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FenceOutcome::Running => "running",
+            FenceOutcome::Done => "done",
+            FenceOutcome::Failed => "failed",
+            FenceOutcome::Confirmed => "confirmed",
+        }
+    }
 }
 
 /// Reads a message; `None` for what this version does not understand.

@@ -30,8 +30,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ssi_cluster::engine::Configuration;
 use ssi_cluster::placement::NodeFacts;
-use ssi_cluster::scope::Agreed;
 use ssi_cluster::scope::manager::RunState;
+use ssi_cluster::scope::{Agreed, Memory};
 use ssi_cluster::{NodeId, NodeState, Transition, View, ViewId};
 
 pub mod message;
@@ -43,7 +43,7 @@ pub mod shared;
 pub use scoping::{GuardSaid, Orders, SHORTEST_TAKEOVER_MS};
 
 use crate::sampler::Report;
-use message::{Drain, Hello, Message, Move, ServiceWish, State};
+use message::{Drain, FenceNote, Hello, Message, Move, ServiceWish, State};
 use scoping::Scoping;
 use services::Deed;
 use shared::{Shared, WorkKind};
@@ -87,6 +87,13 @@ pub enum Event {
     Drain(NodeId, bool),
     /// What this node runs of the cluster's units is to be told to the others.
     Running(BTreeMap<String, RunState>),
+    /// A machine is known to have ended, with what it ran in this boot.
+    Ended {
+        /// Which.
+        node: NodeId,
+        /// Which of its boots.
+        boot: String,
+    },
 }
 
 /// What somebody here wants a node to become.
@@ -156,6 +163,8 @@ pub enum Action {
     },
     /// What a member runs of the cluster's units.
     Running(NodeId, BTreeMap<String, RunState>),
+    /// What came of turning a node off.
+    Fence(FenceNote),
     /// A new cluster.toml for all.
     Config {
         /// Fingerprint of the text it replaces.
@@ -269,6 +278,26 @@ impl Agreement {
         self.scoping.facts(&self.shared)
     }
 
+    /// Takes what an earlier daemon of this boot left about the cluster's scope. Before the first event.
+    pub fn recall(&mut self, seed: u64, memory: Memory) {
+        self.scoping.recall(seed, self.clock_ms, memory);
+    }
+
+    /// The absent nodes that this one should have turned off, with the boot they were last seen in. Only one member is told
+    /// to, and only while it is UP itself.
+    pub fn to_fence(&self) -> BTreeMap<NodeId, String> {
+        if !self.coordinates() || !self.settled() || self.shared.state_of(self.own) != NodeState::Up {
+            return BTreeMap::new();
+        }
+        self.scoping.to_fence(&self.shared)
+    }
+
+    /// The boot that a node was last seen in.
+    pub fn boot_of(&self, node: NodeId) -> Option<String> {
+        let record = self.shared.nodes.get(&node).map(|record| record.incarnation.as_str());
+        self.scoping.agreed().boot_of(node).or(record).filter(|boot| !boot.is_empty()).map(str::to_owned)
+    }
+
     /// Whether it is this member that proposes for all.
     pub fn coordinates(&self) -> bool {
         let boots = self.boots.iter().map(|(n, boot)| (*n, boot.as_str())).collect();
@@ -372,6 +401,10 @@ impl Agreement {
                     actions.push(Action::Send(Message::Drain(Drain { view: self.shared.view.id, node, on })));
                 }
             }
+            Event::Ended { node, boot } => {
+                self.scoping.note_ended(node, boot);
+                self.say_hello(true, &mut actions);
+            }
             Event::Running(states) => {
                 if self.in_step() {
                     actions.push(Action::Send(Message::Running(states)));
@@ -401,6 +434,9 @@ impl Agreement {
         }
         if self.phase == Phase::Alone || matches!(self.phase, Phase::Behind { .. }) {
             self.phase = Phase::Exchanging;
+        }
+        if self.in_step() {
+            self.scoping.note_left(&self.shared, &sees.members);
         }
         self.scoping.on_configuration(&sees);
         let before = self.view();
@@ -450,6 +486,7 @@ impl Agreement {
                 actions.push(Action::Load(from, report));
             }
             Message::Running(states) => actions.push(Action::Running(from, states)),
+            Message::Fence(note) => actions.push(Action::Fence(note)),
             // Its rounds do not wait for the rest of the state: all of the table is in the hellos.
             Message::Scope(message) => {
                 if self.scoping.on_message(from, &message, self.clock_ms) {
@@ -582,7 +619,12 @@ impl Agreement {
                 changed
             }
             Message::Drain(drain) => self.shared.apply_drain(&drain),
-            Message::Hello(_) | Message::State(_) | Message::Load(_) | Message::Running(_) | Message::Scope(_) => false,
+            Message::Hello(_)
+            | Message::State(_)
+            | Message::Load(_)
+            | Message::Running(_)
+            | Message::Fence(_)
+            | Message::Scope(_) => false,
         };
         if changed {
             actions.push(Action::Persist);

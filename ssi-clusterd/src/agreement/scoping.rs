@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ssi_cluster::engine::Configuration;
 use ssi_cluster::placement::{Assignment, Instance, NodeFacts, place};
 use ssi_cluster::scope::propose::{DEFAULT_TAKEOVER_MS, propose};
-use ssi_cluster::scope::{Agreed, Change, Limits, Message, Order, Part, Round, Run, Spent, Wanted};
+use ssi_cluster::scope::{Agreed, Change, Limits, Memory, Message, Order, Part, Round, Run, Spent, Wanted};
 use ssi_cluster::{NodeId, NodeState, View};
 
 use super::services::{Deed, Service, Want};
@@ -86,7 +86,7 @@ impl Scoping {
     pub(super) fn new(own: NodeId, life: u64, now_ms: u64) -> Scoping {
         Scoping {
             own,
-            agreed: Agreed::new(own, life, now_ms),
+            agreed: Agreed::new(own, life, now_ms, Memory::default()),
             voters: BTreeSet::new(),
             ring: None,
             said: None,
@@ -98,6 +98,52 @@ impl Scoping {
             forget: BTreeSet::new(),
             moving: BTreeMap::new(),
         }
+    }
+
+    /// Takes what an earlier daemon of this boot left; before anything else happens.
+    pub(super) fn recall(&mut self, life: u64, now_ms: u64, memory: Memory) {
+        self.agreed = Agreed::new(self.own, life, now_ms, memory);
+    }
+
+    /// A machine is known to have ended with this boot.
+    pub(super) fn note_ended(&mut self, node: NodeId, boot: String) {
+        self.agreed.note_ended(node, boot);
+    }
+
+    /// Of two nodes the other one left in order: it was on its way down, held nothing, and is given nothing in that state. Its
+    /// machine need not be known to be off for this one to go on.
+    pub(super) fn note_left(&mut self, shared: &Shared, here: &BTreeSet<NodeId>) {
+        if self.voters.len() != 2 || self.agreed.certain().is_none() {
+            return;
+        }
+        for node in self.voters.iter().copied().filter(|node| !here.contains(node)) {
+            let Some(record) = shared.nodes.get(&node).filter(|r| r.state == NodeState::GoingDown) else { continue };
+            let holds = self.agreed.table().holds().iter().any(|hold| hold.node == node);
+            let seen = self.agreed.boot_of(node) == Some(record.incarnation.as_str());
+            if seen && !holds {
+                self.agreed.note_ended(node, record.incarnation.clone());
+            }
+        }
+    }
+
+    /// The absent nodes that would better be turned off, with the boot they were last seen in: they hold something that others
+    /// could have then, or their end would let this node go on.
+    pub(super) fn to_fence(&self, shared: &Shared) -> BTreeMap<NodeId, String> {
+        let mut wanted = BTreeMap::new();
+        let Some(round) = self.agreed.round().filter(|round| round.view.quorate) else { return wanted };
+        let needed = round.guarded.contains(&self.own) && shared.services.values().any(|s| s.want == Want::On);
+        for node in self.voters.iter().copied().filter(|node| !round.view.members.contains(node)) {
+            let record = shared.nodes.get(&node).map(|record| record.incarnation.as_str());
+            let Some(boot) = self.agreed.boot_of(node).or(record) else { continue };
+            let holds = self.agreed.table().holds().iter().any(|hold| hold.node == node);
+            // Of two, either has the other turned off, so that the one that is first wins, and not the one that needs it.
+            let lets_go_on = self.voters.len() == 2 && needed;
+            let known = self.agreed.memory().ended.get(&node).is_some_and(|ended| ended == boot);
+            if (holds || lets_go_on) && !known {
+                wanted.insert(node, boot.to_owned());
+            }
+        }
+        wanted
     }
 
     pub(super) fn agreed(&self) -> &Agreed {

@@ -236,6 +236,32 @@ impl Cluster1 {
         self.ask(Ask::Drain(node, on)).await
     }
 
+    /// What was done to turn nodes off, as JSON.
+    fn fences(&self) -> Result<String, MethodError> {
+        let list = self.read(services::fences);
+        serde_json::to_string(&list).map_err(|e| MethodError::Refused(e.to_string()))
+    }
+
+    async fn fence_node(
+        &self,
+        node: u32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> Result<(), MethodError> {
+        self.authorize(&header, connection).await?;
+        self.ask(Ask::Fence(node)).await
+    }
+
+    async fn confirm_node_off(
+        &self,
+        node: u32,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> Result<(), MethodError> {
+        self.authorize(&header, connection).await?;
+        self.ask(Ask::ConfirmOff(node)).await
+    }
+
     async fn shutdown_node(
         &self,
         node: u32,

@@ -96,6 +96,10 @@ pub enum Ask {
     },
     /// A node is to be given no instances, or again.
     Drain(u32, bool),
+    /// A node is to be turned off by its fence agent.
+    Fence(u32),
+    /// An administrator has seen that a node is off.
+    ConfirmOff(u32),
 }
 
 /// An [`Ask`] and where its answer goes.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ssi_cluster::client::{InstanceStatus, ServiceStatus};
+use ssi_cluster::client::{FenceStatus, InstanceStatus, ServiceStatus};
 use ssi_cluster::placement::{Assignment, Instance, Instances, NodeFacts, UnitWish, place};
 use ssi_cluster::scope::manager::RunState;
 use ssi_cluster::scope::propose::Rest;
@@ -11,6 +11,7 @@ use ssi_cluster::scope::{Ended, Hold, Table};
 use ssi_cluster::{NodeId, View};
 
 use super::Standing;
+use crate::agreement::message::{FenceNote, FenceOutcome};
 use crate::agreement::services::{Service, Want};
 
 /// Who has what, as this node knows it.
@@ -34,6 +35,8 @@ pub struct ScopeBoard {
     pub away: Option<String>,
     /// Whether a watchdog resets this node.
     pub watchdog: bool,
+    /// The last that is known of how nodes were turned off.
+    pub fences: BTreeMap<NodeId, FenceNote>,
 }
 
 impl ScopeBoard {
@@ -84,6 +87,39 @@ impl ScopeBoard {
     }
 }
 
+/// The fence agents of cluster.toml, and the last that is known of each.
+pub fn fences(standing: &Standing) -> Vec<FenceStatus> {
+    let one = |node: &ssi_cluster::NodeConfig| {
+        let note = standing.scope.fences.get(&node.id);
+        FenceStatus {
+            node: node.id.get(),
+            agent: node.fence.as_ref().map(|device| device.agent.clone()),
+            action: node.fence.as_ref().map(|device| device.action.clone()),
+            outcome: note.map(|note| note.outcome.name().to_owned()),
+            by: note.map(|note| note.by.get()),
+            at_ms: note.map(|note| note.at_ms),
+            detail: note.map(|note| note.detail.clone()).filter(|detail| !detail.is_empty()),
+        }
+    };
+    standing.config.nodes.values().map(one).collect()
+}
+
+/// What is done about a lost node so that it need not be waited for.
+fn fence_sentence(standing: &Standing, node: NodeId) -> Option<String> {
+    let Some(device) = standing.config.node(node).and_then(|node| node.fence.as_ref()) else {
+        return Some(format!(
+            "node {node} has no fence agent, so its time is waited for; once you have seen that it is off, 'ssi fence confirm {node}'"
+        ));
+    };
+    let agent = &device.agent;
+    let note = standing.scope.fences.get(&node)?;
+    Some(match note.outcome {
+        FenceOutcome::Running => format!("node {} is having node {node} turned off by {agent}", note.by),
+        FenceOutcome::Failed => format!("node {} could not have node {node} turned off: {}", note.by, note.detail),
+        FenceOutcome::Done | FenceOutcome::Confirmed => return None,
+    })
+}
+
 /// The instances that a unit is to have.
 fn wanted_instances(service: &Service, scope: &ScopeBoard) -> Vec<Instance> {
     let wish = &service.wanted.wish;
@@ -113,6 +149,7 @@ fn status(standing: &Standing, unit: &str, service: &Service, wall_ms: u64) -> S
             state: scope.word(hold).to_owned(),
             node: Some(hold.node.get()),
             to: hold.stay.next().map(NodeId::get),
+            unwatched: scope.run_state(hold).is_some_and(|state| state.unwatched),
         })
         .collect();
     for instance in wanted {
@@ -123,7 +160,15 @@ fn status(standing: &Standing, unit: &str, service: &Service, wall_ms: u64) -> S
                 None => "waiting",
             };
             let unit = ssi_cluster::scope::manager::unit_of(&instance);
-            instances.push(InstanceStatus { index: instance.index, unit, state: word.into(), node: None, to: None });
+            let state = word.to_owned();
+            instances.push(InstanceStatus {
+                index: instance.index,
+                unit,
+                state,
+                node: None,
+                to: None,
+                unwatched: false,
+            });
         }
     }
     instances.sort_by_key(|instance| (instance.index, instance.node));
@@ -188,6 +233,12 @@ pub fn explain(standing: &Standing, unit: &str, now_ms: u64, wall_ms: u64) -> Op
     }
     for hold in scope.table.holds().iter().filter(|hold| hold.instance.unit == unit) {
         said.push(sentence(scope, hold, now_ms));
+        if scope.run_state(hold).is_some_and(|state| state.unwatched) {
+            said.push(format!("node {0} has no watchdog: should it hang, {1} may run twice", hold.node, hold.instance));
+        }
+        if scope.word(hold) == "lost" {
+            said.extend(fence_sentence(standing, hold.node));
+        }
     }
     said.extend(missing(standing, service, wall_ms));
     Some(said)

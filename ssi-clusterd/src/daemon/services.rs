@@ -339,6 +339,7 @@ impl Daemon {
             states: self.managed.states.clone(),
             away: self.managed.away.clone(),
             watchdog: self.managed.says.as_ref().is_some_and(|says| says.watchdog),
+            fences: self.fencing.notes.clone(),
         };
         self.managed.places = board.places(&self.agreement.shared().services, |node| {
             self.loaded.config.node(node).map_or_else(String::new, |node| node.name.clone())

@@ -226,6 +226,69 @@ fn a_minority_stops_what_it_ran() {
     assert!(few.iter().all(|n| world.machines[n].processes.is_empty()));
 }
 
+/// A cluster that runs its services.
+fn with_services(nodes: usize, seed: u64) -> World {
+    let mut world = World::new(nodes, seed);
+    world.heal();
+    world.settle();
+    world.want_services();
+    world.settle();
+    world
+}
+
+#[test]
+fn what_a_fenced_node_ran_runs_elsewhere_at_once() {
+    let mut world = with_services(3, 43);
+    let lost = id(1 + world.machines.values().position(|m| !m.processes.is_empty()).unwrap());
+    world.power_off(lost);
+    let one = world.configured.iter().copied().find(|n| *n != lost).unwrap();
+    let before = world.now;
+    for _ in 0..20 {
+        world.rest(100);
+        world.fence(one);
+    }
+    assert!(world.now - before < world::TAKEOVER_MS, "the test waits too long to show anything");
+    assert_eq!((world.running(), world.fenced), (3, 1));
+}
+
+#[test]
+fn the_first_of_two_goes_on_alone_and_the_second_once_the_first_is_off() {
+    for (lost, fences) in [(2, false), (1, false), (1, true)] {
+        // The unit with two instances runs one on each.
+        let mut world = with_services(2, 47);
+        assert_eq!(world.running(), 3);
+        world.power_off(id(lost));
+        world.settle();
+        if fences {
+            world.fence(id(3 - lost));
+            world.settle();
+        }
+        let expected = if lost == 2 || fences { 2 } else { 0 };
+        assert_eq!(world.running(), expected, "node {lost} is lost, fenced: {fences}");
+        assert_eq!(world.fenced, usize::from(fences));
+        // It does not begin alone what the other may go on with.
+        world.power_on(id(lost));
+        world.settle();
+        assert_eq!(world.running(), expected, "node {lost} is back and sees nobody");
+        world.heal();
+        world.settle();
+        assert_eq!(world.running(), 3);
+    }
+}
+
+#[test]
+fn of_two_that_lose_sight_of_each_other_only_the_first_goes_on() {
+    let mut world = with_services(2, 53);
+    let all = [id(1), id(2)];
+    world.make_rings(vec![BTreeSet::from([id(1)]), BTreeSet::from([id(2)])], &all);
+    world.settle();
+    assert!(world.machines[&id(2)].processes.is_empty());
+    assert_eq!(world.running(), 2);
+    world.heal();
+    world.settle();
+    assert_eq!(world.running(), 3);
+}
+
 /// Accidents at random while two services run; then all is mended, and all runs.
 fn wreck(seed: u64, nodes: usize, faults: usize) {
     let mut world = World::new(nodes, seed);

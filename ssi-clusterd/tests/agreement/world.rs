@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ssi_cluster::engine::Configuration;
 use ssi_cluster::placement::{Instance, Instances, UnitWish};
 use ssi_cluster::scope::guard::Act;
-use ssi_cluster::scope::{self, Ended, Guard, Table, Wanted};
+use ssi_cluster::scope::{self, Ended, Guard, Memory, Table, Wanted};
 use ssi_cluster::{NodeId, NodeState, Transition};
 use ssi_clusterd::agreement::message::{Message, ScriptBegan, ScriptEnded};
 use ssi_clusterd::agreement::services::Deed;
@@ -64,6 +64,8 @@ pub(crate) struct Machine {
     pub(crate) on: bool,
     pub(crate) boots: u32,
     pub(crate) disk: Shared,
+    /// What the daemons of one boot leave one another.
+    pub(crate) memory: Memory,
     pub(crate) daemon: Option<Agreement>,
     /// The process between daemon and engine is being started anew.
     pub(crate) helper_away: bool,
@@ -98,6 +100,7 @@ pub(crate) struct World {
     /// Whether anything is to run in the cluster.
     pub(crate) services: bool,
     pub(crate) starts: usize,
+    pub(crate) fenced: usize,
 }
 
 impl World {
@@ -110,11 +113,13 @@ impl World {
             next_ring: 1,
             now: 1,
             configured,
-            quorum: nodes / 2 + 1,
+            // Of two, each half has one, as with corosync's two_node.
+            quorum: if nodes == 2 { 1 } else { nodes / 2 + 1 },
             executions: BTreeMap::new(),
             held: BTreeMap::new(),
             services: false,
             starts: 0,
+            fenced: 0,
         };
         for n in world.configured.clone() {
             world.power_on(n);
@@ -131,6 +136,7 @@ impl World {
         machine.boots += 1;
         machine.files.clear();
         machine.guard = Guard::default();
+        machine.memory = Memory::default();
         machine.ring = usize::MAX;
         self.make_rings(vec![BTreeSet::from([n])], &[n]);
         self.start_daemon(n);
@@ -159,7 +165,9 @@ impl World {
             return;
         }
         let boot = format!("boot-{n}-{}", machine.boots);
-        machine.daemon = Some(Agreement::new(n, boot, machine.disk.clone(), seed, SCRIPT_TIMEOUT_MS, self.now));
+        let mut daemon = Agreement::new(n, boot, machine.disk.clone(), seed, SCRIPT_TIMEOUT_MS, self.now);
+        daemon.recall(seed, machine.memory.clone());
+        machine.daemon = Some(daemon);
         machine.guard_said = None;
         machine.follower = machine.disk.log.iter().cloned().collect();
         let ring = machine.ring;
@@ -175,6 +183,7 @@ impl World {
         if !lost_disk {
             machine.disk = daemon.shared().clone();
         }
+        machine.memory = daemon.scope().memory().clone();
         machine.unsent.clear();
         machine.orders.clear();
         machine.told.clear();
@@ -308,6 +317,7 @@ impl World {
                 | Action::ScopeChanged
                 | Action::Done { .. }
                 | Action::Running(..)
+                | Action::Fence(_)
                 | Action::ShutDown { .. }
                 | Action::Load(..)
                 | Action::Config { .. } => {}
@@ -471,7 +481,8 @@ impl World {
 
     pub(crate) fn fault(&mut self) {
         let n = id(1 + self.dice.below(self.configured.len()));
-        match self.dice.below(7) {
+        match self.dice.below(8) {
+            7 => self.fence(n),
             6 => self.restart_helper(n),
             0 => self.power_off(n),
             1 => self.power_on(n),
@@ -493,6 +504,17 @@ impl World {
         }
     }
 
+    /// A fence agent does what a node wants done, and the node gets to know it: or not, if its daemon is gone meanwhile.
+    pub(crate) fn fence(&mut self, n: NodeId) {
+        let wanted = self.machines[&n].daemon.as_ref().map(Agreement::to_fence).unwrap_or_default();
+        let Some((other, boot)) = wanted.into_iter().next() else { return };
+        self.power_off(other);
+        self.fenced += 1;
+        if self.dice.below(4) > 0 {
+            self.feed(n, Event::Ended { node: other, boot });
+        }
+    }
+
     pub(crate) fn heal(&mut self) {
         let on: BTreeSet<NodeId> = self.configured.iter().copied().filter(|n| self.machines[n].on).collect();
         let moving: Vec<NodeId> = on.iter().copied().collect();
@@ -501,40 +523,46 @@ impl World {
         }
     }
 
+    /// All that can be said and done in no time is, then so much time passes; whether there was anything but pulses.
+    pub(crate) fn rest(&mut self, ms: u64) -> bool {
+        let mut moved = false;
+        loop {
+            let mut went = false;
+            for n in self.configured.clone() {
+                moved |= self.machines[&n].unsent.iter().any(|message| !is_pulse(message));
+                while self.order_one(n) {
+                    went = true;
+                }
+            }
+            for n in self.configured.clone() {
+                while self.deliver(n) {
+                    went = true;
+                }
+                for _ in 0..8 {
+                    self.work(n);
+                    self.end_process(n, true);
+                    self.mind(n);
+                }
+            }
+            if !went {
+                break;
+            }
+        }
+        self.pass(ms);
+        for n in self.configured.clone() {
+            self.feed(n, Event::Tick);
+        }
+        moved
+    }
+
     /// Lets everything come to rest.
     pub(crate) fn settle(&mut self) {
         // Quiet for longer than it takes to say or propose something again.
         let mut quiet = 0;
         let patience = if self.services { 30 } else { 6 };
         for _ in 0..400 {
-            let mut moved = false;
             // Messages take no time beside what is waited for.
-            loop {
-                let mut went = false;
-                for n in self.configured.clone() {
-                    moved |= self.machines[&n].unsent.iter().any(|message| !is_pulse(message));
-                    while self.order_one(n) {
-                        went = true;
-                    }
-                }
-                for n in self.configured.clone() {
-                    while self.deliver(n) {
-                        went = true;
-                    }
-                    for _ in 0..8 {
-                        self.work(n);
-                        self.end_process(n, true);
-                        self.mind(n);
-                    }
-                }
-                if !went {
-                    break;
-                }
-            }
-            self.pass(500);
-            for n in self.configured.clone() {
-                self.feed(n, Event::Tick);
-            }
+            let moved = self.rest(500);
             let idle = self.machines.values().all(|m| m.unsent.iter().all(is_pulse) && m.told.is_empty());
             quiet = if moved || !idle { 0 } else { quiet + 1 };
             if quiet == patience {

@@ -5,6 +5,7 @@
 pub mod completions;
 pub mod create;
 pub mod doctor;
+pub mod fence;
 pub mod log;
 pub mod membership_file;
 pub mod node;

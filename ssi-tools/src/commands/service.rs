@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! `ssi service`: the units of the cluster.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -343,7 +344,17 @@ pub fn service_table(services: &[ServiceStatus], picture: &Picture, paint: Paint
     if rows.is_empty() {
         return "No unit of the cluster; ssi.scope(7) says how to make one.\n".to_owned();
     }
-    render(&HEADING, &rows, paint)
+    let mut text = render(&HEADING, &rows, paint);
+    let instances = services.iter().flat_map(|service| &service.instances);
+    let unwatched: BTreeSet<u32> = instances.filter(|one| one.unwatched).filter_map(|one| one.node).collect();
+    if !unwatched.is_empty() {
+        let nodes: Vec<String> = unwatched.iter().map(|node| named(picture, *node)).collect();
+        text.push_str(&format!(
+            "No watchdog on node {}: should it hang, units may run twice; see ssi.scope(7).\n",
+            nodes.join(", ")
+        ));
+    }
+    text
 }
 
 fn tone_of(state: &str) -> Tone {
@@ -366,6 +377,7 @@ mod tests {
             state: (*state).to_owned(),
             node: *node,
             to: None,
+            unwatched: false,
         };
         vec![ServiceStatus {
             unit: "db.service".into(),

@@ -8,6 +8,7 @@ use ssi_cluster::config::{Config, EngineKind};
 use ssi_cluster::corosync::compare;
 use ssi_cluster::{NodeId, NodeState};
 
+use self::services::{secrets, services};
 use super::facts::{Facts, Seen};
 use super::{Finding, firewall};
 use crate::daemon::Standing;
@@ -29,6 +30,7 @@ pub fn all(facts: &Facts) -> Vec<Finding> {
         findings.extend(address_taken(facts, config));
         findings.push(reachable(facts, config));
         findings.push(names(facts, config));
+        findings.extend(secrets(facts, config));
         if config.membership.engine == EngineKind::Corosync {
             findings.push(firewall(facts, config));
             findings.push(corosync_key(facts));
@@ -45,6 +47,7 @@ pub fn all(facts: &Facts) -> Vec<Finding> {
         findings.push(attached(facts));
         findings.push(stuck(facts));
         findings.push(scripts(facts));
+        findings.extend(services(facts));
     }
     findings
 }
@@ -465,5 +468,6 @@ fn scripts(facts: &Facts) -> Finding {
     Finding::warn(CHECK, failed.join("; "), "see what they printed with 'ssi log --scripts'")
 }
 
+mod services;
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ssi_cluster::NodeId;
-use ssi_cluster::client::ScriptStatus;
+use ssi_cluster::client::{ScriptStatus, ServiceStatus};
 use ssi_cluster::config::Config;
 
 use crate::cli::Places;
@@ -64,6 +64,10 @@ pub struct Facts {
     pub key_mode: Seen<u32>,
     /// What the daemon tells, or why it does not.
     pub picture: Result<Picture, String>,
+    /// The units of the cluster.
+    pub services: Vec<ServiceStatus>,
+    /// The mode of cluster.toml.
+    pub file_mode: Seen<u32>,
     /// The scripts of nodeup.d and nodedown.d.
     pub scripts: Vec<ScriptStatus>,
     /// Now, in milliseconds since 1970 UTC.
@@ -75,7 +79,7 @@ pub async fn gather(places: &Places) -> Facts {
     let config = Config::load(&places.cluster_toml).map_err(|e| e.to_string());
     let own = config.as_ref().ok().map(|c| ssi_cluster::identity::own_node(c).map_err(|e| e.to_string()));
     let own_id = own.as_ref().and_then(|o| o.as_ref().ok()).copied();
-    let (picture, scripts) = ask_daemon(places).await;
+    let (picture, scripts, services) = ask_daemon(places).await;
     Facts {
         own,
         host_name: machine::host_name(),
@@ -89,14 +93,12 @@ pub async fn gather(places: &Places) -> Facts {
         firewall: list_rules().await,
         corosync_runs: machine::runs("corosync"),
         corosync_conf: read(places.corosync().conf),
-        key_mode: match machine::mode_of(&places.corosync().key) {
-            Ok(Some(mode)) => Seen::There(mode),
-            Ok(None) => Seen::Missing,
-            Err(e) => Seen::Unknown(e.to_string()),
-        },
+        key_mode: mode(&places.corosync().key),
+        file_mode: mode(&places.cluster_toml),
         config,
         picture,
         scripts,
+        services,
         now_ms: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_millis().try_into().unwrap_or(u64::MAX)),
@@ -104,15 +106,24 @@ pub async fn gather(places: &Places) -> Facts {
     }
 }
 
-async fn ask_daemon(places: &Places) -> (Result<Picture, String>, Vec<ScriptStatus>) {
+fn mode(path: &Path) -> Seen<u32> {
+    match machine::mode_of(path) {
+        Ok(Some(mode)) => Seen::There(mode),
+        Ok(None) => Seen::Missing,
+        Err(e) => Seen::Unknown(e.to_string()),
+    }
+}
+
+async fn ask_daemon(places: &Places) -> (Result<Picture, String>, Vec<ScriptStatus>, Vec<ServiceStatus>) {
     let asked = async {
         let daemon = Daemon::connect(&places.socket).await?;
         let picture = daemon.picture().await?;
-        Ok::<_, crate::outcome::Failure>((picture, daemon.scripts().await.unwrap_or_default()))
+        let scripts = daemon.scripts().await.unwrap_or_default();
+        Ok::<_, crate::outcome::Failure>((picture, scripts, daemon.services().await.unwrap_or_default()))
     };
     match asked.await {
-        Ok((picture, scripts)) => (Ok(picture), scripts),
-        Err(e) => (Err(e.to_string()), Vec::new()),
+        Ok((picture, scripts, services)) => (Ok(picture), scripts, services),
+        Err(e) => (Err(e.to_string()), Vec::new(), Vec::new()),
     }
 }
 

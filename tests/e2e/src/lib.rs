@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use ssi_lab::{ExecOptions, Install, Kind, Lab, Node, Output, Power};
 
+pub mod chain;
+pub mod fence;
 pub mod log;
 pub mod scope;
 pub mod watchdog;

@@ -14,9 +14,9 @@ use crate::witness::{self, Verdict};
 use crate::{Cluster, Options, eventually};
 
 const SHARED: &str = "/shared";
-/// A third of the shortest `TakeoverSec=` below, in whole seconds, is what process 1 asks of a watchdog.
+/// The line that units of a stage have which do not say otherwise.
 pub const TAKEOVER: &str = "TakeoverSec=6\n";
-const WATCHDOG: Duration = Duration::from_secs(2);
+const TAKEOVER_SECONDS: u64 = 6;
 
 /// Nodes with units of the cluster, a witness and watchdogs.
 pub struct Stage {
@@ -30,6 +30,14 @@ pub struct Stage {
     pub nodes: u32,
 }
 
+/// What process 1 asks of a watchdog: a third of the shortest takeover time. A pipe does not know the request that would
+/// tell it.
+fn watchdog_time(units: &[(&str, &str)]) -> Duration {
+    let lines = units.iter().flat_map(|(_, section)| section.lines());
+    let times = lines.filter_map(|line| line.strip_prefix("TakeoverSec=")?.parse::<u64>().ok());
+    Duration::from_secs(times.min().unwrap_or(TAKEOVER_SECONDS) / 3)
+}
+
 impl Stage {
     /// Nodes that are all UP, with a unit of the cluster for each name; none is started.
     ///
@@ -39,7 +47,7 @@ impl Stage {
         let options = Options { shared: Some(SHARED.to_owned()), ..Options::new(name, Kind::Ns, nodes) };
         let cluster = Cluster::start(options)?;
         let folder = cluster.shared_folder()?;
-        let dogs = Watchdogs::watch(name, &folder, nodes, WATCHDOG)?;
+        let dogs = Watchdogs::watch(name, &folder, nodes, watchdog_time(units))?;
         let all: Vec<u32> = (1..=nodes).collect();
         cluster.all_see_up(&all, nodes)?;
         put_program(&folder, "witness", witness::PROGRAM)?;
@@ -56,14 +64,6 @@ impl Stage {
     /// The folder that all nodes have as `/shared`, on this machine.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Puts a program into the folder that all nodes share.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn put_program(&self, name: &str, text: &str) -> Result<()> {
-        put_program(&self.folder, name, text)
     }
 
     /// Runs `ssi` on a node, which has to do it.
@@ -154,7 +154,11 @@ impl Stage {
     }
 }
 
-fn put_program(folder: &Path, name: &str, text: &str) -> Result<()> {
+/// Puts a program into a folder that nodes share.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn put_program(folder: &Path, name: &str, text: &str) -> Result<()> {
     let path = folder.join(name);
     std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;

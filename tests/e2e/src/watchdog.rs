@@ -34,9 +34,10 @@ pub struct Watchdogs {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-fn is_on(lab: &Lab, node: u32) -> bool {
-    let on = |status: &ssi_lab::LabStatus| status.nodes.iter().any(|n| n.number == node && n.power != Power::Off);
-    lab.status().is_ok_and(|status| on(&status))
+/// The process that is the machine, while it is on.
+fn machine(lab: &Lab, node: u32) -> Option<i32> {
+    let status = lab.status().ok()?;
+    status.nodes.iter().find(|n| n.number == node && n.power != Power::Off)?.pid
 }
 
 /// For open(2), which takes its flags as a C int.
@@ -46,6 +47,8 @@ struct Dog {
     pipe: File,
     armed: bool,
     petted: Instant,
+    /// Who petted it.
+    machine: Option<i32>,
 }
 
 /// Makes the pipes. Before the nodes boot: a node without one has no watchdog.
@@ -73,7 +76,7 @@ impl Watchdogs {
             let mut options = File::options();
             let pipe = options.read(true).write(true).custom_flags(NON_BLOCKING).open(&path);
             let pipe = pipe.with_context(|| format!("opening {}", path.display()))?;
-            dogs.insert(node, Dog { pipe, armed: false, petted: Instant::now() });
+            dogs.insert(node, Dog { pipe, armed: false, petted: Instant::now(), machine: None });
         }
         let lab = Lab::attach(lab)?;
         let (over, bitten) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(BTreeMap::new())));
@@ -82,8 +85,8 @@ impl Watchdogs {
             move || {
                 while !over.load(Ordering::Relaxed) {
                     for (node, dog) in &mut dogs {
-                        // A machine that is off has nobody left to pet it, and a watchdog does not turn it on.
-                        if dog.is_due(timeout) && is_on(&lab, *node) && lab.kill(*node).is_ok() {
+                        // It goes off with its machine, and does not turn it on; the machine that comes on has not armed it.
+                        if dog.is_due(&lab, *node, timeout) && lab.kill(*node).is_ok() {
                             if let Ok(mut bitten) = bitten.lock() {
                                 *bitten.entry(*node).or_default() += 1;
                             }
@@ -105,18 +108,22 @@ impl Watchdogs {
 
 impl Dog {
     /// Takes in what was written since; whether the machine is to be reset now.
-    fn is_due(&mut self, timeout: Duration) -> bool {
+    fn is_due(&mut self, lab: &Lab, node: u32, timeout: Duration) -> bool {
         let mut bytes = [0; 256];
+        let before = self.petted;
         while let Ok(count @ 1..) = self.pipe.read(&mut bytes) {
             self.petted = Instant::now();
             // 'V' as the last word: it was closed on purpose.
             self.armed = bytes[count - 1] != b'V';
         }
+        if self.petted != before {
+            self.machine = machine(lab, node);
+        }
         let due = self.armed && self.petted.elapsed() >= timeout;
         if due {
             self.armed = false;
         }
-        due
+        due && self.machine.is_some() && self.machine == machine(lab, node)
     }
 }
 

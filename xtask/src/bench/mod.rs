@@ -9,6 +9,7 @@ mod figures;
 mod init;
 mod membership;
 mod rest;
+mod scope;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -38,7 +39,7 @@ const BUILT: &str = "SSI_BENCH_BUILT";
 type Measure = fn(&Place, &Settings, &Progress) -> Result<Vec<Row>>;
 
 /// The benches: name, what is measured, and how.
-const BENCHES: [(&str, &str, Measure); 3] = [
+const BENCHES: [(&str, &str, Measure); 4] = [
     (
         "membership",
         "a node is lost: seconds until the others know and have cleaned up; what clusterd costs at rest",
@@ -53,6 +54,11 @@ const BENCHES: [(&str, &str, Measure); 3] = [
         "init",
         "ssi-init beside systemd: boot, memory, 1,000 one-shot and 1,000 lasting starts, restarts, reload of 200 units",
         init::measure,
+    ),
+    (
+        "scope",
+        "a node that serves loses power: seconds until another answers, beside Pacemaker; what placing 10,000 units costs",
+        scope::measure,
     ),
 ];
 

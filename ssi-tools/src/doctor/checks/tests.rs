@@ -6,7 +6,8 @@ use crate::cli::Places;
 use crate::daemon::Picture;
 use crate::doctor::Level;
 use crate::machine::{Interface, Interfaces};
-use ssi_cluster::client::{NodeStatus, ScriptStatus};
+use ssi_cluster::client::{InstanceStatus, NodeStatus, ScriptStatus, ServiceStatus};
+use ssi_cluster::config::FenceDevice;
 use std::path::Path;
 
 const FILE: &str = r#"
@@ -72,6 +73,8 @@ fn healthy() -> Facts {
             ..Picture::default()
         }),
         scripts: Vec::new(),
+        services: Vec::new(),
+        file_mode: Seen::There(0o644),
         now_ms: 100_000_000,
         config: Ok(config),
     }
@@ -150,6 +153,48 @@ fn each_fault_is_noticed_by_its_check_alone() {
         }),
         Warn
     );
+}
+
+fn with_a_service(facts: &mut Facts, change: impl FnOnce(&mut InstanceStatus)) {
+    let mut instance = InstanceStatus {
+        index: 0,
+        unit: "db.service".into(),
+        state: "running".into(),
+        node: Some(2),
+        to: None,
+        unwatched: false,
+    };
+    change(&mut instance);
+    facts.services = vec![ServiceStatus { instances: vec![instance], ..ServiceStatus::default() }];
+}
+
+fn with_fences(facts: &mut Facts, option: &str) {
+    for node in facts.config.as_mut().unwrap().nodes.values_mut() {
+        let options = [(option.to_owned(), "x".to_owned())].into();
+        node.fence = Some(FenceDevice { agent: "fence_x".into(), action: "off".into(), options });
+    }
+}
+
+#[test]
+fn units_of_the_cluster_want_watchdogs_and_two_nodes_want_fences() {
+    use Level::{Ok, Warn};
+    assert_eq!(noticed_by("units of the cluster", |f| with_a_service(f, |_| ())), Warn);
+    let fenced = |f: &mut Facts| with_fences(f, "password_script");
+    let with = |change: fn(&mut InstanceStatus)| {
+        noticed_by("units of the cluster", |f| {
+            fenced(f);
+            with_a_service(f, change);
+        })
+    };
+    assert_eq!(with(|_| ()), Ok);
+    assert_eq!(with(|one| one.unwatched = true), Warn);
+    assert_eq!(with(|one| one.state = "failed".into()), Warn);
+    assert_eq!(noticed_by("passwords in cluster.toml", |f| with_fences(f, "password")), Warn);
+    let closed = noticed_by("passwords in cluster.toml", |f| {
+        with_fences(f, "password");
+        f.file_mode = Seen::There(0o640);
+    });
+    assert_eq!(closed, Ok);
 }
 
 #[test]

@@ -80,8 +80,8 @@ pub(super) struct Cluster {
     due: Option<u64>,
     /// What somebody was told last.
     said: Option<Says>,
-    /// Whether a watchdog resets the machine, as far as is known.
-    watchdog: bool,
+    /// Whether a watchdog resets the machine, once that is known.
+    watchdog: Option<bool>,
     dirty: bool,
 }
 
@@ -163,14 +163,14 @@ impl Core {
             let unit = UnitName::new(&name).ok().and_then(|name| self.table.find(&name)).map(|id| self.unit(id));
             let words = unit.map(|unit| (unit.active().word().to_owned(), unit.sub_state().to_owned()));
             let (active, sub) = words.unwrap_or_default();
-            (run.instance.to_string(), RunState { unit: name, active, sub })
+            (run.instance.to_string(), RunState { unit: name, active, sub, unwatched: cluster.watchdog == Some(false) })
         };
         Says {
             states: runs.iter().map(state).collect(),
             runs,
             spent: cluster.guard.spent().collect(),
             stopping: self.is_going_down(),
-            watchdog: cluster.watchdog,
+            watchdog: cluster.watchdog == Some(true),
             units: cluster.specs.clone(),
             asks: cluster.asks.values().cloned().collect(),
         }
@@ -192,7 +192,7 @@ impl Core {
 
     /// Whether a watchdog resets this machine, as process 1 said.
     pub fn set_watchdog(&mut self, there: bool) {
-        self.cluster.watchdog = there;
+        self.cluster.watchdog = Some(there);
     }
 
     /// Until when the watchdog may be petted: what runs here has to have ended soon after. `None`: for ever.
