@@ -147,6 +147,10 @@ pub struct ServiceStatus {
     pub nodes: Vec<u32>,
     /// The nodes it never runs on.
     pub avoid: Vec<u32>,
+    /// The units that it runs with, and on no other nodes.
+    pub with: Vec<String>,
+    /// The units that it does not run on one node with.
+    pub apart: Vec<String>,
     /// Its takeover time in milliseconds.
     pub takeover_ms: u64,
     /// Nodes where it failed, and when: milliseconds since 1970 UTC.
@@ -172,6 +176,16 @@ pub struct InstanceStatus {
     /// Its node has no watchdog: should that node hang, the instance may run twice.
     #[serde(default)]
     pub unwatched: bool,
+}
+
+/// What came of an order to all unit managers on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilesStatus {
+    /// The node.
+    pub node: u32,
+    /// What went wrong, if something did.
+    pub error: Option<String>,
 }
 
 // The proxy macro writes public items that carry no documentation of their own; the trait's methods carry it.
@@ -246,6 +260,9 @@ mod proxy {
         fn fence_node(&self, node: u32) -> zbus::Result<()>;
         /// Tells that an administrator has seen that a node is off.
         fn confirm_node_off(&self, node: u32) -> zbus::Result<()>;
+        /// Has the unit managers of all members `reload` their unit files, or `enable` or `disable` a unit; answers when it
+        /// is done, with a list of [`FilesStatus`](super::FilesStatus) as JSON. Privileged.
+        fn unit_files(&self, deed: &str, unit: &str) -> zbus::Result<String>;
         /// Has a node stop its services and turn itself off (or reboot). Privileged.
         fn shutdown_node(&self, node: u32, reboot: bool) -> zbus::Result<()>;
         /// Gives all members a new cluster.toml. `base` is the SHA-256, in hex, of the one it was made from; it is

@@ -80,8 +80,67 @@ fn scene() -> impl Strategy<Value = Scene> {
     })
 }
 
+/// A scene whose units name each other; `rings`: as they like, or only those with lesser names.
+fn with_company(rings: bool) -> impl Strategy<Value = Scene> {
+    let names = || prop::collection::btree_set("[a-e]", 0..3);
+    let lists = prop::collection::vec((names(), names()), 6);
+    (scene(), lists).prop_map(move |(mut scene, lists)| {
+        for (wish, (with, apart)) in scene.wishes.iter_mut().zip(lists) {
+            let may = |name: &String| rings || *name < wish.name;
+            (wish.with, wish.apart) = (with.into_iter().filter(may).collect(), apart.into_iter().filter(may).collect());
+        }
+        scene
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn units_run_with_and_apart_from_those_they_name(scene in with_company(false)) {
+        let placed = scene.place();
+        let on = |unit: &str| -> BTreeSet<NodeId> {
+            placed.assignment.iter().filter(|(instance, _)| instance.unit == unit).map(|(_, node)| *node).collect()
+        };
+        for (instance, node) in &placed.assignment {
+            let wish = scene.wish(&instance.unit).unwrap();
+            prop_assert!(wish.with.iter().all(|other| on(other).contains(node)), "{instance} is not with them");
+            prop_assert!(wish.apart.iter().all(|other| !on(other).contains(node)), "{instance} is not apart from them");
+        }
+        for (instance, why) in &placed.unplaced {
+            let wish = scene.wish(&instance.unit).unwrap();
+            prop_assert!(*why != WhyNot::NotWith || !wish.with.is_empty(), "{instance}");
+            prop_assert!(*why != WhyNot::NotApart || !wish.apart.is_empty(), "{instance}");
+        }
+        for m in &placed.moves {
+            let wish = scene.wish(&m.instance.unit);
+            let from = m.from.unwrap_or(node(1));
+            match m.reason {
+                Reason::With => prop_assert!(wish.unwrap().with.iter().any(|other| !on(other).contains(&from))),
+                Reason::Apart => prop_assert!(wish.unwrap().apart.iter().any(|other| on(other).contains(&from))),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn units_that_name_each_other_come_to_rest(scene in with_company(true), turn in 0usize..6) {
+        let mut other = scene.clone();
+        if !other.wishes.is_empty() {
+            let turn = turn % other.wishes.len();
+            other.wishes.rotate_left(turn);
+        }
+        prop_assert_eq!(scene.place(), other.place());
+        let mut scene = scene;
+        for _ in 0..12 {
+            let placed = scene.place();
+            if placed.moves.is_empty() {
+                return Ok(());
+            }
+            scene.current = placed.assignment;
+        }
+        prop_assert!(false, "they do not come to rest");
+    }
 
     #[test]
     fn the_order_of_wishes_and_of_what_to_avoid_does_not_count(scene in scene(), seed in any::<u64>()) {
@@ -370,6 +429,53 @@ fn a_loss_in_a_large_cluster_moves_only_what_ran_there() {
     scene.view.members.remove(&node(1));
     let moves = scene.place().moves;
     assert!(!moves.is_empty() && moves.len() < 60, "{} moves", moves.len());
+}
+
+fn named(list: &[&str]) -> BTreeSet<String> {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn who_is_to_be_with_another_follows_it() {
+    let app = UnitWish { with: named(&["db"]), ..UnitWish::new("app", Instances::Count(1)) };
+    let db = UnitWish { nodes: vec![node(2), node(3)], ..UnitWish::new("db", Instances::Count(1)) };
+    let mut scene = up(&[1, 2, 3], &[app, db]);
+    assert_eq!((on(&scene, "app"), on(&scene, "db")), (vec![2], vec![2]));
+    scene.current = scene.place().assignment;
+    scene.view.members.remove(&node(2));
+    assert_eq!((on(&scene, "app"), on(&scene, "db")), (vec![3], vec![3]));
+    scene.view.members.insert(node(2));
+    scene.current = [(Instance::new("app", 0), node(1)), (Instance::new("db", 0), node(2))].into();
+    let follows =
+        Move { instance: Instance::new("app", 0), from: Some(node(1)), to: Some(node(2)), reason: Reason::With };
+    assert_eq!(scene.place().moves, [follows]);
+    // Without the other there is no place for it.
+    scene.wishes.pop();
+    assert_eq!(scene.place().unplaced, [(Instance::new("app", 0), WhyNot::NotWith)].into());
+}
+
+#[test]
+fn who_is_to_be_apart_gives_way_and_is_left_alone_where_there_is_a_choice() {
+    let spare = UnitWish { apart: named(&["main"]), ..UnitWish::new("spare", Instances::Count(1)) };
+    let mut scene = up(&[1, 2, 3], &[spare, UnitWish::new("main", Instances::Count(1))]);
+    for at in 1..=3 {
+        scene.current = [(Instance::new("spare", 0), node(at))].into();
+        let placed = scene.place();
+        assert_eq!(placed.moves.len(), 1, "{placed:?}");
+        assert_ne!(placed.assignment[&Instance::new("main", 0)], node(at));
+    }
+    scene.view.members = [node(1)].into();
+    scene.current = [(Instance::new("spare", 0), node(1))].into();
+    let placed = scene.place();
+    assert_eq!(placed.assignment, [(Instance::new("main", 0), node(1))].into());
+    assert_eq!(placed.unplaced, [(Instance::new("spare", 0), WhyNot::NotApart)].into());
+}
+
+#[test]
+fn units_that_want_to_be_together_are() {
+    let wish = |name: &str, with: &[&str]| UnitWish { with: named(with), ..UnitWish::new(name, Instances::Count(1)) };
+    let scene = up(&[1, 2, 3], &[wish("a", &["b"]), wish("b", &["c", "b"]), wish("c", &["a"])]);
+    assert!(on(&scene, "a").len() == 1 && on(&scene, "a") == on(&scene, "b") && on(&scene, "b") == on(&scene, "c"));
 }
 
 #[test]

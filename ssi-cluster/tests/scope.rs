@@ -399,6 +399,41 @@ fn what_is_through_is_not_started_again() {
 }
 
 #[test]
+fn what_is_to_run_apart_waits_until_the_other_has_ended() {
+    let mut cluster = Cluster::new();
+    cluster.meet(&[1, 2, 3]);
+    let pinned = |name: &str, to: u32, apart: &[&str]| {
+        let apart = apart.iter().map(|name| (*name).to_owned()).collect();
+        let wish = UnitWish { pin: Some(node(to)), apart, ..UnitWish::new(name, Instances::Count(1)) };
+        Wanted { takeover_ms: T, ..Wanted::new(wish) }
+    };
+    let spare = Instance::new("spare.service", 0);
+    cluster.change(1, give(2));
+    cluster.change(1, Change::Grant { instance: spare.clone(), to: node(3), takeover_ms: T });
+    // They are to change places: neither waits for the other to be gone before it goes itself.
+    let wanted = [pinned("db.service", 3, &[]), pinned("spare.service", 2, &["db.service"])];
+    let proposed = cluster.propose(1, &wanted);
+    assert_eq!(proposed.len(), 2);
+    for change in &proposed {
+        assert!(matches!(change, Change::Leave { to: None, .. }), "{change:?}");
+        cluster.change(1, change.clone());
+    }
+    let grant = cluster.grant(1);
+    cluster.change(2, Change::Released { instance: db(), grant, ended: Ended::Stopped, at_ms: 0 });
+    // Node 3 still has the other one.
+    assert_eq!(cluster.propose(1, &wanted), []);
+    let grant = cluster.of(1).table().holders(&spare)[0].grant;
+    cluster.change(3, Change::Released { instance: spare.clone(), grant, ended: Ended::Stopped, at_ms: 0 });
+    let proposed = cluster.propose(1, &wanted);
+    let to = |change: &Change| match change {
+        Change::Grant { instance, to, .. } => Some((instance.unit.clone(), to.get())),
+        _ => None,
+    };
+    let given: Vec<_> = proposed.iter().filter_map(to).collect();
+    assert_eq!(given, [("db.service".to_owned(), 3), ("spare.service".to_owned(), 2)]);
+}
+
+#[test]
 fn a_lease_that_comes_later_does_not_make_an_old_order_good() {
     let mut guard = Guard::default();
     guard.told(Some(1_000), Some(vec![Order { may_start: false, ..order(1) }]));

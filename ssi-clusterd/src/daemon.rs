@@ -27,6 +27,7 @@ use crate::scope_memory;
 use crate::store::{self, Keeper};
 
 mod fencing;
+mod files;
 mod services;
 use fencing::Fencing;
 use services::Managed;
@@ -103,6 +104,7 @@ struct Daemon {
     off: mpsc::Sender<String>,
     managed: Managed,
     fencing: Fencing,
+    files: files::Files,
     /// What the next daemon of this boot is to know, and where it is kept.
     memory: scope_memory::Kept,
 }
@@ -141,6 +143,8 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
     let (tell, mut told) = mpsc::channel::<Message>(256);
     let (off, mut off_failed) = mpsc::channel::<String>(4);
     let (ran, mut fenced) = mpsc::channel(16);
+    let (files_done, mut files_came) = mpsc::channel::<Message>(files::QUEUE);
+    let files = files::Files::new(paths.manager.clone(), files_done);
     let board: Board = Arc::new(RwLock::new(Standing {
         config: Arc::clone(&config),
         config_digest: loaded.digest.clone(),
@@ -182,6 +186,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
         off,
         managed: Managed::new(told_manager, restarts),
         fencing: Fencing::new(ran),
+        files,
         memory,
         paths,
     };
@@ -209,6 +214,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
             Some(message) = told.recv() => daemon.feed(Event::Tell(message)),
             Some(from) = managers.recv() => daemon.on_manager(from),
             Some(ran) = fenced.recv() => daemon.on_fenced(ran),
+            Some(done) = files_came.recv() => daemon.feed(Event::Tell(done)),
             Some(request) = asked.recv() => daemon.on_request(request),
             Some(why) = off_failed.recv() => {
                 let cause = format!("shutdown failed: {why}");
@@ -219,6 +225,7 @@ pub async fn run(paths: Paths, own: NodeId, loaded: LoadedConfig) -> Result<()> 
                 daemon.feed(Event::Tick);
                 daemon.tend_services();
                 daemon.tend_fencing();
+                daemon.tend_files();
                 if watchdog.is_some() {
                     let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                 }
@@ -331,6 +338,8 @@ impl Daemon {
                 }
                 Action::Running(from, states) => self.on_running(from, states),
                 Action::Fence(note) => self.on_fence_note(note),
+                Action::Files(by, order) => self.on_files(by, order),
+                Action::FilesDone(from, done) => self.on_files_done(from, done),
                 Action::AbortWork { transition, over } => self.scripts.abort(transition, over),
                 Action::ShutDown { reboot } => self.turn_off(reboot),
                 Action::Config { base, text } => {
@@ -399,6 +408,7 @@ impl Daemon {
             Ask::Deed { unit, deed } => return self.ask_deed(unit, deed, request.answer),
             Ask::Fence(number) => return self.ask_fence(number, request.answer),
             Ask::ConfirmOff(number) => self.confirm_off(number),
+            Ask::Files { deed, results } => self.ask_files(deed, results),
             Ask::Drain(number, on) => self.ask_drain(number, on),
             Ask::ShutdownNode(number, reboot) => self.ask_shutdown(number, reboot),
             Ask::ReplaceConfig { base, text } => self.ask_config(base, text),

@@ -48,6 +48,8 @@ pub fn resolve(unit: &str, spec: &Spec, config: &Config) -> (Wanted, Vec<String>
         failback: spec.failback,
         spread: spec.spread,
         least_loaded: spec.least_loaded,
+        with: spec.with.clone(),
+        apart: spec.apart.clone(),
         ..UnitWish::new(unit, instances)
     };
     let (probation_ms, error_limit) = (spec.probation_ms, spec.error_limit);

@@ -71,6 +71,10 @@ pub enum Command {
     Node(NodeCommand),
     /// List, start, stop, move and explain units that run in the cluster
     Service(service::ServiceCommand),
+    /// Have the unit managers of all members read their unit files again
+    ///
+    /// On a shared root a package that was installed on one node has changed the files of all.
+    DaemonReload(DaemonReload),
     /// List and try the fence agents, have a node turned off, or confirm that it is off
     Fence(fence::FenceCommand),
     /// Have all nodes, or one, stop their services and turn themselves off
@@ -182,6 +186,14 @@ pub struct NodeRemove {
     /// Even if it is a member, or if it cannot be found out whether it is one
     #[arg(long)]
     pub force: bool,
+}
+
+/// See [`Command::DaemonReload`].
+#[derive(Args, Debug)]
+pub struct DaemonReload {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// See [`NodeSubcommand::Shutdown`].

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ssi_cluster::client::{
-    self, Cluster1Proxy, ConnectError, FenceStatus, NodeStatus, ScriptStatus, ServiceStatus, TransitionWire,
+    self, Cluster1Proxy, ConnectError, FenceStatus, FilesStatus, NodeStatus, ScriptStatus, ServiceStatus,
+    TransitionWire,
 };
 use ssi_cluster::{NodeState, Transition};
 use tokio::sync::mpsc;
@@ -20,6 +21,9 @@ use crate::outcome::Failure;
 
 /// How long an answer may take: more than a busy machine needs, less than a person waits.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longer than the daemon waits for all members.
+const FILES_PATIENCE: Duration = Duration::from_secs(100);
 
 /// Longer than cluster.toml lets a fence agent take.
 const FENCE_PATIENCE: Duration = Duration::from_secs(630);
@@ -319,6 +323,16 @@ impl Daemon {
     /// As the daemon's answer has it.
     pub async fn confirm_node_off(&self, node: u32) -> Result<(), Failure> {
         self.ask(&format!("confirming that node {node} is off"), self.proxy.confirm_node_off(node)).await
+    }
+
+    /// Has the unit managers of all members do something with their unit files; what came of it on each.
+    ///
+    /// # Errors
+    /// As the daemon's answer has it.
+    pub async fn unit_files(&self, deed: &str, unit: &str) -> Result<Vec<FilesStatus>, Failure> {
+        let doing = if unit.is_empty() { "reading unit files again".to_owned() } else { format!("{deed} of {unit}") };
+        let text = self.ask_for(FILES_PATIENCE, &doing, self.proxy.unit_files(deed, unit)).await?;
+        serde_json::from_str(&text).map_err(|e| Failure::failed(format!("the daemon's answer cannot be read: {e}")))
     }
 
     /// Gives all members a new cluster.toml in place of the one with the SHA-256 `base`.

@@ -76,6 +76,7 @@ async fn carry_out(asked: Asked, out: &Output) -> Ending {
                 NodeSubcommand::Resume(args) => commands::node::resume(&args, &places).await,
             },
             Command::Fence(fence) => commands::fence::run(&fence.command, &places, out).await,
+            Command::DaemonReload(args) => commands::unit_files::reload(&args, &places, out).await,
             Command::Service(service) => commands::service::run(&service.command, &places, out).await,
             Command::Shutdown(args) => commands::node::shutdown_some(args, &places, out).await,
             Command::Wait(args) => commands::wait::run(&args, &places, out).await,

@@ -16,16 +16,21 @@
 //! 1. its node is not able any more ([`Reason::NodeLost`], [`Reason::NodeLeaving`]),
 //! 2. the unit is pinned to another node, or may no longer run on this one, or is to be spread and a lower instance is
 //!    there already ([`Reason::Pinned`], [`Reason::Forbidden`], [`Reason::Spread`]),
-//! 3. a node that the unit prefers has become free and its `failback` lets it go there ([`Reason::Failback`]),
-//! 4. nobody wants it any more ([`Reason::NoLongerWanted`]).
+//! 3. what it is to run with is elsewhere, or what it is to run apart from is on its node ([`Reason::With`],
+//!    [`Reason::Apart`]),
+//! 4. a node that the unit prefers has become free and its `failback` lets it go there ([`Reason::Failback`]),
+//! 5. nobody wants it any more ([`Reason::NoLongerWanted`]).
 //!
 //! An instance that needs a node gets, among the able and allowed ones,
 //!
 //! 0. none that it shuns for now: what is there stays, and nothing comes,
 //! 1. with `spread`, only one without another instance of the unit; where none is left, it stays without a node,
-//! 2. the first in `nodes`; with `least_loaded`, `nodes` says only who may,
-//! 3. with `least_loaded`, the one with the least load, each instance given in this pass counted as [`INSTANCE_LOAD`],
-//! 4. the one with the highest weight for it (see `rendezvous.rs`).
+//! 2. rather one without what is to run apart from it,
+//! 3. the first in `nodes`; with `least_loaded`, `nodes` says only who may,
+//! 4. with `least_loaded`, the one with the least load, each instance given in this pass counted as [`INSTANCE_LOAD`],
+//! 5. the one with the highest weight for it (see `rendezvous.rs`).
+//!
+//! What others are to run with or apart from is placed before them and does not heed where they may be (see `company.rs`).
 //!
 //! So a lost node moves what it ran and nothing else, and placing again moves nothing.
 //!
@@ -60,8 +65,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use self::company::Company;
 use crate::{NodeId, NodeState, QuorateView};
 
+mod company;
 mod rendezvous;
 mod unit;
 
@@ -120,6 +127,12 @@ pub struct UnitWish {
     pub pin: Option<NodeId>,
     /// Among the nodes it may run on, the least loaded one rather than the first.
     pub least_loaded: bool,
+    /// Only on nodes where each of these units has an instance, by name.
+    #[serde(default)]
+    pub with: BTreeSet<String>,
+    /// Only on nodes where none of these units has one, by name.
+    #[serde(default)]
+    pub apart: BTreeSet<String>,
 }
 
 impl UnitWish {
@@ -135,6 +148,8 @@ impl UnitWish {
             spread: false,
             pin: None,
             least_loaded: false,
+            with: BTreeSet::new(),
+            apart: BTreeSet::new(),
         }
     }
 
@@ -194,6 +209,10 @@ pub enum Reason {
     Forbidden,
     /// The unit is to be spread, and a lower instance is on its node.
     Spread,
+    /// What it is to run with is on another node.
+    With,
+    /// What it is to run apart from is on its node.
+    Apart,
     /// A node that the unit likes better has room.
     Failback,
     /// There is no wish for it any more.
@@ -209,6 +228,8 @@ impl fmt::Display for Reason {
             Reason::Pinned => "it is pinned to another node",
             Reason::Forbidden => "it may no longer run on its node",
             Reason::Spread => "its node has another instance and they are to be spread",
+            Reason::With => "what it is to run with is elsewhere",
+            Reason::Apart => "what it is to run apart from is on its node",
             Reason::Failback => "a node it prefers is there again",
             Reason::NoLongerWanted => "it is no longer wanted",
         })
@@ -243,6 +264,10 @@ pub enum WhyNot {
     Shunned,
     /// It is to be spread, and every node it could be on has another instance.
     NotEnoughNodes,
+    /// No node that it could be on has all that it is to run with.
+    NotWith,
+    /// Each node that it could be on has something that it is to run apart from.
+    NotApart,
 }
 
 impl fmt::Display for WhyNot {
@@ -256,6 +281,8 @@ impl fmt::Display for WhyNot {
             WhyNot::NotEnoughNodes => {
                 f.write_str("every node it could run on has an instance, and they are to be spread")
             }
+            WhyNot::NotWith => f.write_str("no node it could run on has what With= names"),
+            WhyNot::NotApart => f.write_str("each node it could run on has something that Apart= names"),
         }
     }
 }
@@ -291,15 +318,21 @@ pub fn place(
     let mut cluster = Cluster::new(view, nodes);
     let mut placement = Placement::default();
     let units: BTreeSet<&str> = by_name.keys().chain(running.keys()).copied().collect();
-    for unit in units {
+    let mut company = Company::new(&by_name, &running);
+    for unit in company.order(units) {
         let running = running.remove(unit).unwrap_or_default();
         let outcomes = match by_name.get(unit) {
-            Some(wish) => unit::place(&mut cluster, wish, &running),
+            Some(wish) => unit::place(&mut cluster, wish, &company.rules(wish), &running),
             None => running.keys().map(|index| (*index, Outcome::stops(Reason::NoLongerWanted))).collect(),
         };
+        company.placed(unit, outcomes.values().filter_map(|outcome| outcome.to));
         for (index, outcome) in outcomes {
             placement.record(Instance::new(unit, index), running.get(&index).copied(), outcome);
         }
+    }
+    if company.is_any() {
+        // They were not placed in the order of their names.
+        placement.moves.sort_by(|one, other| one.instance.cmp(&other.instance));
     }
     placement
 }

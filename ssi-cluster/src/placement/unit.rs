@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::company::Rules;
 use super::rendezvous::{instance_hash, weight};
 use super::{Cluster, Failback, Instances, MAX_INSTANCES, Outcome, Reason, UnitWish, WhyNot};
 use crate::NodeId;
@@ -12,33 +13,41 @@ use crate::NodeId;
 pub(super) fn place(
     cluster: &mut Cluster<'_>,
     wish: &UnitWish,
+    rules: &Rules,
     running: &BTreeMap<u32, NodeId>,
 ) -> BTreeMap<u32, Outcome> {
     match wish.instances {
-        Instances::All => one_on_each(cluster, wish, running),
+        Instances::All => one_on_each(cluster, wish, rules, running),
         Instances::Count(count) => {
-            let mut unit = Unit { cluster, wish, occupied: BTreeSet::new() };
+            let mut unit = Unit { cluster, wish, rules, occupied: BTreeSet::new() };
             unit.counted(count.min(MAX_INSTANCES), running)
         }
     }
 }
 
 /// Why an instance on this node must go, as far as that does not depend on other instances.
-fn reason_to_go(cluster: &Cluster<'_>, wish: &UnitWish, node: NodeId) -> Option<Reason> {
+fn reason_to_go(cluster: &Cluster<'_>, wish: &UnitWish, rules: &Rules, node: NodeId) -> Option<Reason> {
     if let Some(reason) = cluster.gone(node) {
         return Some(reason);
     }
     if wish.pin.is_some_and(|pin| pin != node) {
         return Some(Reason::Pinned);
     }
-    (!wish.may_run_on(node)).then_some(Reason::Forbidden)
+    if !wish.may_run_on(node) {
+        return Some(Reason::Forbidden);
+    }
+    if rules.never.contains(&node) {
+        return Some(Reason::Apart);
+    }
+    (!rules.allow(node)).then_some(Reason::With)
 }
 
 /// The nodes that may be given an instance, each with how much it is liked, from 0 down. Empty `nodes` likes all alike.
-fn candidates(cluster: &Cluster<'_>, wish: &UnitWish) -> Vec<(usize, NodeId)> {
+fn candidates(cluster: &Cluster<'_>, wish: &UnitWish, rules: &Rules) -> Vec<(usize, NodeId)> {
     let avoid: BTreeSet<NodeId> = wish.avoid.iter().chain(&wish.shun).copied().collect();
-    let may =
-        |node: &NodeId| cluster.is_able(*node) && !avoid.contains(node) && wish.pin.is_none_or(|pin| pin == *node);
+    let may = |node: &NodeId| {
+        cluster.is_able(*node) && !avoid.contains(node) && wish.pin.is_none_or(|pin| pin == *node) && rules.allow(*node)
+    };
     if wish.nodes.is_empty() {
         return cluster.able.keys().copied().filter(may).map(|node| (0, node)).collect();
     }
@@ -48,16 +57,21 @@ fn candidates(cluster: &Cluster<'_>, wish: &UnitWish) -> Vec<(usize, NodeId)> {
 }
 
 /// [`Instances::All`]: an instance belongs to the node whose number it has.
-fn one_on_each(cluster: &mut Cluster<'_>, wish: &UnitWish, running: &BTreeMap<u32, NodeId>) -> BTreeMap<u32, Outcome> {
+fn one_on_each(
+    cluster: &mut Cluster<'_>,
+    wish: &UnitWish,
+    rules: &Rules,
+    running: &BTreeMap<u32, NodeId>,
+) -> BTreeMap<u32, Outcome> {
     let mut outcomes: BTreeMap<u32, Outcome> = running
         .iter()
         .map(|(index, node)| {
-            (*index, Outcome::stops(reason_to_go(cluster, wish, *node).unwrap_or(Reason::NoLongerWanted)))
+            (*index, Outcome::stops(reason_to_go(cluster, wish, rules, *node).unwrap_or(Reason::NoLongerWanted)))
         })
         .collect();
-    for (_, node) in candidates(cluster, wish) {
+    for (_, node) in candidates(cluster, wish, rules) {
         let reason = match running.get(&node.get()) {
-            Some(from) => reason_to_go(cluster, wish, *from).unwrap_or(Reason::Forbidden),
+            Some(from) => reason_to_go(cluster, wish, rules, *from).unwrap_or(Reason::Forbidden),
             None => Reason::Started,
         };
         if running.get(&node.get()) != Some(&node) {
@@ -72,6 +86,7 @@ fn one_on_each(cluster: &mut Cluster<'_>, wish: &UnitWish, running: &BTreeMap<u3
 struct Unit<'c, 'v, 'w> {
     cluster: &'c mut Cluster<'v>,
     wish: &'w UnitWish,
+    rules: &'w Rules,
     /// The nodes that have an instance; kept for `spread` alone.
     occupied: BTreeSet<NodeId>,
 }
@@ -84,7 +99,7 @@ impl Unit<'_, '_, '_> {
         for (&index, &node) in running {
             if index >= count {
                 outcomes.insert(index, Outcome::stops(Reason::NoLongerWanted));
-            } else if let Some(reason) = reason_to_go(self.cluster, self.wish, node) {
+            } else if let Some(reason) = reason_to_go(self.cluster, self.wish, self.rules, node) {
                 homeless.push((index, reason));
             } else if self.wish.spread && !self.occupied.insert(node) {
                 homeless.push((index, Reason::Spread));
@@ -104,7 +119,7 @@ impl Unit<'_, '_, '_> {
         if homeless.is_empty() && !goes_back {
             return outcomes;
         }
-        let candidates = candidates(self.cluster, self.wish);
+        let candidates = candidates(self.cluster, self.wish, self.rules);
         let mut none_left = false;
         for (index, reason) in homeless {
             let chosen = if none_left { None } else { self.choose(index, &candidates) };
@@ -135,7 +150,7 @@ impl Unit<'_, '_, '_> {
             } else {
                 *liked as u64
             };
-            (order, Reverse(weight(hash, *node)), *node)
+            (self.rules.rather_not.contains(node), order, Reverse(weight(hash, *node)), *node)
         });
         best.map(|(_, node)| *node)
     }
@@ -169,8 +184,14 @@ impl Unit<'_, '_, '_> {
     }
 
     fn why_not(&self, candidates: &[(usize, NodeId)]) -> WhyNot {
+        let without_the_others = self::candidates(self.cluster, self.wish, &Rules::default());
         match self.wish.pin {
             _ if !candidates.is_empty() => WhyNot::NotEnoughNodes,
+            _ if !without_the_others.is_empty() => {
+                let with =
+                    |(_, node): &(usize, NodeId)| self.rules.only.as_ref().is_none_or(|only| only.contains(node));
+                if without_the_others.iter().any(with) { WhyNot::NotApart } else { WhyNot::NotWith }
+            }
             Some(pin) if !self.wish.may_run_on(pin) => WhyNot::PinnedToForbidden(pin),
             Some(pin) if self.cluster.is_able(pin) => WhyNot::Shunned,
             Some(pin) => WhyNot::PinnedNodeNotUp(pin),

@@ -15,7 +15,7 @@
 //! Both values are JSON in a D-Bus string, so that a field more of a newer program is skipped by an older one during an
 //! upgrade. What an earlier daemon still had on its way when a later one attached is refused: see [`super::guard`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,10 @@ pub struct Spec {
     pub nodes: Vec<String>,
     /// As written: the nodes that it never runs on.
     pub avoid: Vec<String>,
+    /// The units that it runs with, and on no other nodes.
+    pub with: BTreeSet<String>,
+    /// The units that it does not run on one node with.
+    pub apart: BTreeSet<String>,
     /// Whether it goes back to a more preferred node.
     pub failback: Failback,
     /// No two instances on one node.
@@ -84,6 +88,8 @@ impl Default for Spec {
             instances: Some(1),
             nodes: Vec::new(),
             avoid: Vec::new(),
+            with: BTreeSet::new(),
+            apart: BTreeSet::new(),
             failback: Failback::No,
             spread: false,
             least_loaded: false,

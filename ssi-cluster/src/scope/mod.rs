@@ -35,6 +35,17 @@
 //!    last *heard* one: of two quorums one member is in both, so the wait always outlives the lease. Nothing in it needs
 //!    clocks that show the same, only clocks that run alike, to a few percent.
 //!
+//! # Who is known to have ended
+//! A fence agent's word that it turned a machine off ([`Agreed::note_ended`]) names the boot that ended. It goes round with
+//! the hellos, and what that boot held is let go of at once; a machine that is in another boot by then loses nothing. With
+//! three voters and more it counts for nothing else: a majority is a majority.
+//!
+//! Of two voters the quorum is both, or the first alone ([`agreed`]'s `is_quorum`), or either when the other is known to
+//! have ended, which then counts as if it were there and agreed to everything (`stands_in`). The first alone counts only
+//! after it has met the other since it started: before that, the other may have had it turned off, and go on. All this is
+//! remembered for as long as the machine is up, and not longer ([`Memory`]): a machine that starts anew and cannot see the
+//! other knows nothing and waits.
+//!
 //! # What is not on disk
 //! Nothing of this. A daemon that starts remembers nothing and says so. While those who remember are no majority, the
 //! table may lack somebody who is not here, so nothing changes until everybody is here and has told what it runs, or all

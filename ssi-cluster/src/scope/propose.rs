@@ -114,6 +114,7 @@ pub fn propose(
             busy.insert(&hold.instance);
         }
     }
+    let any_apart = wanted.iter().any(|wanted| !wanted.wish.apart.is_empty());
     for moved in moves(round, table, facts, wanted, wall_ms) {
         if busy.contains(&moved.instance) {
             continue;
@@ -124,7 +125,10 @@ pub fn propose(
             continue;
         }
         let takeover_ms = unit.map_or(DEFAULT_TAKEOVER_MS, |unit| unit.takeover_ms);
-        changes.extend(change_of(agreed, round, moved, takeover_ms, now_ms));
+        let changed = change_of(agreed, round, moved, takeover_ms, now_ms);
+        changes.extend(
+            changed.and_then(|change| if any_apart { kept_apart(change, table, wanted) } else { Some(change) }),
+        );
     }
     // Nobody asks about the past of what is no longer wanted.
     let unwanted = |ending: &&Ending| !wanted.iter().any(|wanted| wanted.wish.name == ending.instance.unit);
@@ -192,6 +196,35 @@ fn change_of(agreed: &Agreed, round: &Round, moved: Move, takeover_ms: u64, now_
         return agreed.may_take(hold.node, hold.takeover_ms, now_ms).then(|| taken(hold, moved.to));
     }
     Some(Change::Leave { instance: moved.instance, node: hold.node, grant: hold.grant, to: moved.to })
+}
+
+/// What is to run apart from another unit waits until that has ended where it is to go.
+fn kept_apart(mut change: Change, table: &Table, wanted: &[Wanted]) -> Option<Change> {
+    let (instance, to) = match &change {
+        Change::Grant { instance, to, .. } => (instance, Some(*to)),
+        Change::Leave { instance, to, .. } | Change::Taken { instance, to, .. } => (instance, *to),
+        _ => return Some(change),
+    };
+    let Some(to) = to else { return Some(change) };
+    let apart_of = |unit: &str| wanted.iter().find(|wanted| wanted.wish.name == unit).map(|wanted| &wanted.wish.apart);
+    let own = apart_of(&instance.unit);
+    let is_apart = |other: &str| {
+        other != instance.unit
+            && (own.is_some_and(|own| own.contains(other))
+                || apart_of(other).is_some_and(|theirs| theirs.contains(&instance.unit)))
+    };
+    let is_there = |hold: &Hold| hold.node == to || hold.stay.next() == Some(to);
+    if !table.holds().iter().any(|hold| is_there(hold) && is_apart(&hold.instance.unit)) {
+        return Some(change);
+    }
+    match &mut change {
+        // It ends where it is, and gets a node when one is free: two that change places would wait for each other.
+        Change::Leave { to, .. } | Change::Taken { to, .. } => {
+            *to = None;
+            Some(change)
+        }
+        _ => None,
+    }
 }
 
 fn taken(hold: &Hold, to: Option<NodeId>) -> Change {

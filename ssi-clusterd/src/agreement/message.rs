@@ -51,6 +51,10 @@ pub enum Message {
     Scope(scope::Message),
     /// What came of turning a node off; not part of what is agreed.
     Fence(FenceNote),
+    /// All unit managers are to do something with their unit files; not part of what is agreed.
+    Files(FilesOrder),
+    /// What came of it on the sender's node; not part of what is agreed.
+    FilesDone(FilesDone),
     /// What the sender's machine is doing; not part of what is agreed.
     Load(Report),
     /// A new cluster.toml for all, made from the one with the fingerprint `base`.
@@ -222,6 +226,38 @@ impl FenceOutcome {
             FenceOutcome::Confirmed => "confirmed",
         }
     }
+}
+
+/// See [`Message::Files`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesOrder {
+    /// Tells it from the sender's others.
+    pub number: u64,
+    /// What is to be done.
+    pub deed: FilesDeed,
+}
+
+/// What unit managers are to do with their unit files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilesDeed {
+    /// Read them again.
+    Reload,
+    /// Have this unit start at boot, as its `[Install]` section says.
+    Enable(String),
+    /// Not any more.
+    Disable(String),
+}
+
+/// See [`Message::FilesDone`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesDone {
+    /// Whose order it was.
+    pub by: NodeId,
+    /// Which of them.
+    pub number: u64,
+    /// What went wrong, if something did.
+    pub error: Option<String>,
 }
 
 /// Reads a message; `None` for what this version does not understand.

@@ -43,7 +43,7 @@ pub mod shared;
 pub use scoping::{GuardSaid, Orders, SHORTEST_TAKEOVER_MS};
 
 use crate::sampler::Report;
-use message::{Drain, FenceNote, Hello, Message, Move, ServiceWish, State};
+use message::{Drain, FenceNote, FilesDone, FilesOrder, Hello, Message, Move, ServiceWish, State};
 use scoping::Scoping;
 use services::Deed;
 use shared::{Shared, WorkKind};
@@ -165,6 +165,10 @@ pub enum Action {
     Running(NodeId, BTreeMap<String, RunState>),
     /// What came of turning a node off.
     Fence(FenceNote),
+    /// This node's unit manager is to do something with its unit files, as that member wants.
+    Files(NodeId, FilesOrder),
+    /// What came of it on a member.
+    FilesDone(NodeId, FilesDone),
     /// A new cluster.toml for all.
     Config {
         /// Fingerprint of the text it replaces.
@@ -487,6 +491,8 @@ impl Agreement {
             }
             Message::Running(states) => actions.push(Action::Running(from, states)),
             Message::Fence(note) => actions.push(Action::Fence(note)),
+            Message::Files(order) => actions.push(Action::Files(from, order)),
+            Message::FilesDone(done) => actions.push(Action::FilesDone(from, done)),
             // Its rounds do not wait for the rest of the state: all of the table is in the hellos.
             Message::Scope(message) => {
                 if self.scoping.on_message(from, &message, self.clock_ms) {
@@ -624,6 +630,8 @@ impl Agreement {
             | Message::Load(_)
             | Message::Running(_)
             | Message::Fence(_)
+            | Message::Files(_)
+            | Message::FilesDone(_)
             | Message::Scope(_) => false,
         };
         if changed {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ssi_cluster::engine::Configuration;
-use ssi_cluster::placement::{Assignment, Instance, NodeFacts, place};
+use ssi_cluster::placement::{Assignment, Instance, NodeFacts, UnitWish, place};
 use ssi_cluster::scope::propose::{DEFAULT_TAKEOVER_MS, propose};
 use ssi_cluster::scope::{Agreed, Change, Limits, Memory, Message, Order, Part, Round, Run, Spent, Wanted};
 use ssi_cluster::{NodeId, NodeState, View};
@@ -304,10 +304,11 @@ impl Scoping {
             if let Some(to) = to {
                 wish.nodes = vec![to];
             }
-            let here = table.holds().iter().filter(|other| other.instance.unit == instance.unit);
-            let current: Assignment = here.map(|other| (other.instance.clone(), other.node)).collect();
+            let others = wanted.iter().map(|other| &other.wish).filter(|other| other.name != instance.unit);
+            let wishes: Vec<UnitWish> = others.cloned().chain([wish]).collect();
+            let current: Assignment = table.holds().iter().map(|other| (other.instance.clone(), other.node)).collect();
             let Some(quorate) = view.quorate() else { continue };
-            let placed = place(quorate, facts, &[wish], &current);
+            let placed = place(quorate, facts, &wishes, &current);
             if let Some(to) = placed.assignment.get(&instance).filter(|to| **to != hold.node) {
                 let (node, grant) = (hold.node, hold.grant);
                 changes.push(Change::Leave { instance, node, grant, to: Some(*to) });

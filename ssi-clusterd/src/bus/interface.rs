@@ -9,6 +9,7 @@ use ssi_cluster::NodeId;
 use ssi_cluster::client::{NodeStatus, ScriptStatus, TransitionWire};
 
 use super::{Ask, Desk, Request, Standing, metrics, polkit, services};
+use crate::agreement::message::FilesDeed;
 use crate::agreement::services::Deed;
 use crate::daemon::{steady_ms, wall_ms};
 
@@ -260,6 +261,27 @@ impl Cluster1 {
     ) -> Result<(), MethodError> {
         self.authorize(&header, connection).await?;
         self.ask(Ask::ConfirmOff(node)).await
+    }
+
+    /// Answers when all members have done it, with what came of it as JSON.
+    async fn unit_files(
+        &self,
+        deed: &str,
+        unit: String,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> Result<String, MethodError> {
+        self.authorize(&header, connection).await?;
+        let deed = match deed {
+            "reload" => FilesDeed::Reload,
+            "enable" => FilesDeed::Enable(unit),
+            "disable" => FilesDeed::Disable(unit),
+            other => return Err(MethodError::Refused(format!("'{other}' is nothing that is done with unit files"))),
+        };
+        let (results, came) = tokio::sync::oneshot::channel();
+        self.ask(Ask::Files { deed, results }).await?;
+        let came = came.await.map_err(|_| MethodError::Refused("ssi-clusterd is ending".into()))?;
+        serde_json::to_string(&came).map_err(|e| MethodError::Refused(e.to_string()))
     }
 
     async fn shutdown_node(

@@ -10,10 +10,11 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use ssi_cluster::client::{NodeStatus, ScriptStatus};
+use ssi_cluster::client::{FilesStatus, NodeStatus, ScriptStatus};
 use ssi_cluster::config::Config;
 use ssi_cluster::{NodeId, Transition, View};
 
+use crate::agreement::message::FilesDeed;
 use crate::agreement::services::Deed;
 use crate::agreement::shared::Shared;
 use crate::sampler::Report;
@@ -96,6 +97,13 @@ pub enum Ask {
     },
     /// A node is to be given no instances, or again.
     Drain(u32, bool),
+    /// All unit managers are to do something with their unit files; what came of it on each node goes to `results`.
+    Files {
+        /// What.
+        deed: FilesDeed,
+        /// What went wrong on each node, if something did.
+        results: oneshot::Sender<Vec<FilesStatus>>,
+    },
     /// A node is to be turned off by its fence agent.
     Fence(u32),
     /// An administrator has seen that a node is off.

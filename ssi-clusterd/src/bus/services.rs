@@ -190,6 +190,8 @@ fn status(standing: &Standing, unit: &str, service: &Service, wall_ms: u64) -> S
         pin: service.wanted.wish.pin.map(NodeId::get),
         nodes: numbers(&service.wanted.wish.nodes),
         avoid: numbers(&service.wanted.wish.avoid),
+        with: service.wanted.wish.with.iter().cloned().collect(),
+        apart: service.wanted.wish.apart.iter().cloned().collect(),
         takeover_ms: service.wanted.takeover_ms,
         failures: scope.table.endings().iter().filter(failed).map(|e| (e.node.get(), e.at_ms)).collect(),
         instances,
@@ -216,6 +218,13 @@ pub fn explain(standing: &Standing, unit: &str, now_ms: u64, wall_ms: u64) -> Op
     }
     if let Some(pin) = service.wanted.wish.pin {
         said.push(format!("it is pinned to node {pin}"));
+    }
+    let names = |units: &std::collections::BTreeSet<String>| units.iter().cloned().collect::<Vec<_>>().join(", ");
+    if !service.wanted.wish.with.is_empty() {
+        said.push(format!("it runs only where these run: {}", names(&service.wanted.wish.with)));
+    }
+    if !service.wanted.wish.apart.is_empty() {
+        said.push(format!("it runs on no node where one of these runs: {}", names(&service.wanted.wish.apart)));
     }
     for node in &standing.shared.drained {
         said.push(format!("node {node} is drained and is given nothing; 'ssi node resume {node}' ends that"));
@@ -284,9 +293,13 @@ fn missing(standing: &Standing, service: &Service, wall_ms: u64) -> Vec<String> 
     let Some(quorate) = view.quorate() else { return Vec::new() };
     let holds = scope.table.holds().iter();
     let current: Assignment = holds.map(|hold| (hold.instance.clone(), hold.node)).collect();
-    let shun = failures(service, &scope.table, wall_ms).into_iter().map(|(node, _)| node).collect();
-    let wish = UnitWish { shun, ..service.wanted.wish.clone() };
-    let placed = place(quorate, &scope.facts, &[wish], &current);
+    let wish = |service: &Service| {
+        let shun = failures(service, &scope.table, wall_ms).into_iter().map(|(node, _)| node).collect();
+        UnitWish { shun, ..service.wanted.wish.clone() }
+    };
+    let wishes: Vec<UnitWish> =
+        standing.shared.services.values().filter(|other| other.want == Want::On).map(wish).collect();
+    let placed = place(quorate, &scope.facts, &wishes, &current);
     let absent = |instance: &Instance| scope.table.holders(instance).is_empty();
     let mut said = Vec::new();
     for instance in wanted_instances(service, scope).into_iter().filter(absent) {

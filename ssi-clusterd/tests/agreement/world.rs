@@ -318,6 +318,8 @@ impl World {
                 | Action::Done { .. }
                 | Action::Running(..)
                 | Action::Fence(_)
+                | Action::Files(..)
+                | Action::FilesDone(..)
                 | Action::ShutDown { .. }
                 | Action::Load(..)
                 | Action::Config { .. } => {}

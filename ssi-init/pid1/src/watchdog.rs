@@ -114,7 +114,8 @@ impl Watchdog {
 }
 
 fn open_device(device: Option<&Path>) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    // Process 1 never waits: whatever it was given for a device, nobody may be at its other end.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match device {
         Some(path) => open(path, flags, Mode::empty()),
         None => open("/dev/watchdog0", flags, Mode::empty()).or_else(|_| open("/dev/watchdog", flags, Mode::empty())),
@@ -142,6 +143,16 @@ mod tests {
         let mut bytes = [0; 64];
         let count = file.read(&mut bytes).unwrap_or(0);
         bytes[..count].to_vec()
+    }
+
+    #[test]
+    fn a_device_without_another_end_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("device");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let mut watchdog = Watchdog::default();
+        let set = watchdog.set(Some(&path), Duration::from_secs(2), None, Moment::now());
+        assert_eq!(set.unwrap_err(), Errno::ENXIO);
     }
 
     #[test]

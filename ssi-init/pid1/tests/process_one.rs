@@ -219,9 +219,9 @@ fn it_asks_for_no_memory_and_has_little() {
 
 #[test]
 fn the_watchdog_is_petted_and_left_alone_when_asked() {
-    let mut scene =
-        Scene::with("mkfifo lab/watchdog", &["ssi.init.watchdog=2s", "ssi.init.watchdog_device=/lab/watchdog"]);
-    // Opened for both, the pipe is there for process 1 before and after.
+    // Somebody has its other end before process 1 looks for it: a pipe without one is no device.
+    let setup = "mkfifo lab/watchdog; sleep 1000 <>lab/watchdog &";
+    let mut scene = Scene::with(setup, &["ssi.init.watchdog=2s", "ssi.init.watchdog_device=/lab/watchdog"]);
     let mut device = std::fs::OpenOptions::new().read(true).write(true).open(scene.file("watchdog")).unwrap();
     let mut pets = |count: usize| {
         use std::io::Read as _;

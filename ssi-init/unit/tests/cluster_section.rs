@@ -25,7 +25,7 @@ fn a_unit_without_the_section_is_each_nodes_own() {
 #[test]
 fn all_settings() {
     let loaded = load(
-        "Scope=cluster\nNodes=%i 1 node2 role=web\nAvoid=4\nInstances=2\nFailback=when-idle\nSpread=yes\nLoad=true\n\
+        "Scope=cluster\nNodes=%i 1 node2 role=web\nAvoid=4\nWith=web@.service %p-disk.mount\nApart=other.service\nInstances=2\nFailback=when-idle\nSpread=yes\nLoad=true\n\
          TakeoverSec=5s\nProbationSec=1min\nErrorLimit=3\nX-Site=1\n",
     );
     assert_eq!(loaded.warnings, []);
@@ -36,6 +36,9 @@ fn all_settings() {
         (vec!["node3".into(), "1".into(), "node2".into(), "role=web".into()], vec!["4".to_owned()])
     );
     assert_eq!((cluster.instances, cluster.failback), (2, Failback::WhenIdle));
+    let names = |units: &[UnitName]| units.iter().map(|unit| unit.as_str().to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&cluster.with), ["web@.service", "db-disk.mount"]);
+    assert_eq!(names(&cluster.apart), ["other.service"]);
     assert!(cluster.spread && cluster.least_loaded);
     assert_eq!(cluster.takeover, Some(std::time::Duration::from_secs(5)));
     assert_eq!((cluster.probation, cluster.error_limit), (Some(std::time::Duration::from_secs(60)), Some(3)));

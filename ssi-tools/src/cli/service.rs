@@ -39,6 +39,10 @@ pub enum ServiceSubcommand {
     Pin(ServicePin),
     /// Have a unit run where it likes again
     Unpin(ServiceAct),
+    /// Have a unit start at boot, on all members, as its [Install] section says
+    Enable(ServiceFiles),
+    /// Have a unit not start at boot any more, on all members
+    Disable(ServiceFiles),
 }
 
 /// See [`ServiceSubcommand::List`].
@@ -89,6 +93,23 @@ pub struct ServiceAct {
     #[arg(value_parser = parse_unit)]
     pub unit: String,
     /// How long to wait.
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// See [`ServiceSubcommand::Enable`] and [`ServiceSubcommand::Disable`].
+#[derive(Args, Debug)]
+pub struct ServiceFiles {
+    /// The unit; a name without a suffix is a service's
+    #[arg(value_parser = parse_unit)]
+    pub unit: String,
+    /// Start it as well, or stop it
+    #[arg(long)]
+    pub now: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How long to wait with --now.
     #[command(flatten)]
     pub patience: Patience,
 }

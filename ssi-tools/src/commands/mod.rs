@@ -14,4 +14,5 @@ pub mod node_remove;
 pub mod openssi;
 pub mod service;
 pub mod status;
+pub mod unit_files;
 pub mod wait;

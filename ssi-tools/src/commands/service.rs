@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ssi_cluster::client::{InstanceStatus, ServiceStatus};
 
+use super::unit_files;
 use crate::cli::service::{
-    Patience, ServiceAct, ServiceExplain, ServiceList, ServiceMove, ServicePin, ServiceShow, ServiceSubcommand,
+    Patience, ServiceAct, ServiceExplain, ServiceFiles, ServiceList, ServiceMove, ServicePin, ServiceShow,
+    ServiceSubcommand,
 };
 use crate::cli::{NodeRef, Places};
 use crate::daemon::{Daemon, Picture};
@@ -35,6 +37,8 @@ pub async fn run(command: &ServiceSubcommand, places: &Places, out: &Output) -> 
         ServiceSubcommand::Stop(args) => act(args, "stop", places, out).await,
         ServiceSubcommand::Restart(args) => act(args, "restart", places, out).await,
         ServiceSubcommand::Unpin(args) => act(args, "unpin", places, out).await,
+        ServiceSubcommand::Enable(args) => files(args, "enable", "start", places, out).await,
+        ServiceSubcommand::Disable(args) => files(args, "disable", "stop", places, out).await,
         ServiceSubcommand::Move(args) => move_it(args, places, out).await,
         ServiceSubcommand::Pin(args) => pin(args, places, out).await,
     }
@@ -70,6 +74,12 @@ async fn show(args: &ServiceShow, places: &Places, out: &Output) -> Ending {
     if !service.avoid.is_empty() {
         fact("avoids", nodes(&service.avoid))?;
     }
+    if !service.with.is_empty() {
+        fact("with", service.with.join(", "))?;
+    }
+    if !service.apart.is_empty() {
+        fact("apart from", service.apart.join(", "))?;
+    }
     if let Some(pin) = service.pin {
         fact("pinned to", named(&picture, pin))?;
     }
@@ -93,6 +103,15 @@ async fn explain(args: &ServiceExplain, places: &Places, out: &Output) -> Ending
         }
     }
     Ok(Exit::Done)
+}
+
+async fn files(args: &ServiceFiles, deed: &str, now: &str, places: &Places, out: &Output) -> Ending {
+    let ended = unit_files::on_all(deed, &args.unit, args.json, places, out).await?;
+    if !args.now || ended != Exit::Done {
+        return Ok(ended);
+    }
+    let args = ServiceAct { unit: args.unit.clone(), patience: args.patience.clone() };
+    act(&args, now, places, out).await
 }
 
 async fn act(args: &ServiceAct, deed: &str, places: &Places, out: &Output) -> Ending {

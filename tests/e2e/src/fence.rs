@@ -14,11 +14,11 @@ use ssi_lab::Lab;
 use crate::Cluster;
 use crate::scope::put_program;
 
-/// Speaks as the fence-agents packages' programs do. With `broken=1` it does nothing, and says so.
+/// Speaks as the fence-agents packages' programs do. With `broken=1`, or a file of that name, it does nothing and says so.
 const AGENT: &str = r#"#!/usr/bin/perl
 use strict; my %told;
 while (my $line = <STDIN>) { chomp $line; my ($key, $value) = split(/=/, $line, 2); $told{$key} = $value }
-if ($told{broken}) { print STDERR "the switch does not answer\n"; exit 1 }
+if ($told{broken} or -e "/shared/switch/broken") { print STDERR "the switch does not answer\n"; exit 1 }
 exit 0 if $told{action} eq 'status' or $told{action} eq 'monitor';
 my $ask = "/shared/switch/$told{plug}-$told{action}-" . `hostname` =~ s/\s//r . "-$$";
 open(my $file, '>', "$ask.new") or die "$ask: $!\n"; close $file; rename("$ask.new", "$ask.ask") or die "$!\n";

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use ssi_e2e::fence::{Switch, configure};
 use ssi_e2e::scope::Stage;
 use ssi_lab::Power;
 
@@ -38,7 +39,7 @@ fn accident(stage: &Stage, dice: &mut Dice) -> String {
         let _ = lab.node(node).map(|node| node.exec(&["pkill", "-KILL", "-x", what]));
         format!("{what} on node {node} is killed")
     };
-    match dice.below(11) {
+    match dice.below(17) {
         0 => {
             let _ = lab.kill(node);
             format!("node {node} is off")
@@ -70,7 +71,40 @@ fn accident(stage: &Stage, dice: &mut Dice) -> String {
         8 => kill("corosync"),
         9 => kill("ssi-clusterd"),
         // The kernel keeps 15 bytes of a name.
-        _ => kill("ssi-init-manage"),
+        10 => kill("ssi-init-manage"),
+        11 => {
+            let _ = lab.deafen(node);
+            format!("node {node} hears nothing")
+        }
+        12 => {
+            let _ = lab.mute(node);
+            format!("node {node} is not heard")
+        }
+        13 => {
+            let full = ["/run", "/var/lib"][dice.below(2) as usize];
+            let _ = lab.fill(node, full);
+            format!("{full} on node {node} is full")
+        }
+        14 => {
+            make_room(stage);
+            "there is room on all nodes".to_owned()
+        }
+        15 => {
+            let _ = std::fs::write(stage.folder().join("switch/broken"), "");
+            "fence agents do not work".to_owned()
+        }
+        _ => {
+            let _ = std::fs::remove_file(stage.folder().join("switch/broken"));
+            "fence agents work".to_owned()
+        }
+    }
+}
+
+fn make_room(stage: &Stage) {
+    for node in 1..=NODES {
+        for full in ["/run", "/var/lib"] {
+            let _ = stage.cluster.lab.unfill(node, full);
+        }
     }
 }
 
@@ -89,6 +123,8 @@ fn nothing_runs_twice_whatever_happens_and_all_runs_in_the_end() -> Result<()> {
     for (unit, _) in units {
         stage.ssi(1, &["service", "start", unit, "--timeout", "60s"])?;
     }
+    let switch = Switch::start("s-soak", stage.folder())?;
+    configure(&stage.cluster, NODES, "")?;
     let (begin, mut dice) = (Instant::now(), Dice(seed));
     let mut happened = Vec::new();
     while begin.elapsed() < length {
@@ -99,6 +135,7 @@ fn nothing_runs_twice_whatever_happens_and_all_runs_in_the_end() -> Result<()> {
     }
     let lab = &stage.cluster.lab;
     lab.heal()?;
+    make_room(&stage);
     for status in lab.status()?.nodes {
         if status.number != 0 && status.power == Power::Off {
             lab.start(status.number)?;
@@ -114,6 +151,7 @@ fn nothing_runs_twice_whatever_happens_and_all_runs_in_the_end() -> Result<()> {
     let verdicts = stage.is_clean().with_context(|| format!("SSI_SCOPE_SOAK_SEED={seed}\n{}", happened.join("\n")))?;
     mended.with_context(|| format!("SSI_SCOPE_SOAK_SEED={seed}\n{}", happened.join("\n")))?;
     ensure!(verdicts.len() == 4, "{:?}", verdicts.keys());
-    println!("{} accidents, watchdogs bit: {:?}", happened.len(), stage.dogs.bitten());
+    let (bitten, fenced) = (stage.dogs.bitten(), switch.used());
+    println!("{} accidents, watchdogs bit: {bitten:?}, fence agents: {fenced:?}", happened.len());
     Ok(())
 }

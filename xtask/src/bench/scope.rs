@@ -116,7 +116,11 @@ impl Side {
                 Ok(side.cluster.lab.node(1)?.exec(&["sh", "-c", script])?.success())
             })?;
         } else {
-            side.shell(1, "ssi service start ha.target --timeout 120s")?;
+            side.shell(
+                1,
+                "ssi service start ha.target --timeout 60s || { ssi service list; ssi service explain ha.target; \
+                systemctl list-units 'ha*' srv-ha.mount; journalctl -b -n 60; exit 1; } >&2",
+            )?;
         }
         side.settled()?;
         Ok(side)

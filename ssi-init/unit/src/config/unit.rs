@@ -239,6 +239,10 @@ pub struct ClusterSection {
     pub nodes: Vec<String>,
     /// Numbers or names of the nodes it never runs on.
     pub avoid: Vec<String>,
+    /// Only on nodes where these units of the cluster run.
+    pub with: Vec<UnitName>,
+    /// Only on nodes where none of these does.
+    pub apart: Vec<UnitName>,
     /// How many instances run at one time in the cluster.
     pub instances: u32,
     /// Whether it goes back to a more preferred node.
@@ -262,6 +266,8 @@ impl Default for ClusterSection {
             scope: Scope::Node,
             nodes: Vec::new(),
             avoid: Vec::new(),
+            with: Vec::new(),
+            apart: Vec::new(),
             instances: 1,
             failback: Failback::No,
             spread: false,

@@ -3,6 +3,7 @@
 
 use super::{Outcome, Reader, Table, value};
 use crate::config::unit::{ClusterSection, Failback, InstallSection, Scope};
+use crate::name::UnitName;
 use crate::words::Rules;
 
 /// The keys of `[Install]`.
@@ -23,6 +24,8 @@ pub(super) const CLUSTER: Table<ClusterSection> = &[
     ("Scope", |cluster, value, reader| reader.set_word(&mut cluster.scope, value, Scope::from_word)),
     ("Nodes", |cluster, value, reader| nodes(&mut cluster.nodes, value, reader)),
     ("Avoid", |cluster, value, reader| nodes(&mut cluster.avoid, value, reader)),
+    ("With", |cluster, value, reader| units(&mut cluster.with, value, reader)),
+    ("Apart", |cluster, value, reader| units(&mut cluster.apart, value, reader)),
     ("Instances", |cluster, value, reader| {
         let count = value::unsigned32(value).filter(|count| *count > 0);
         cluster.instances = count.ok_or_else(|| reader.bad(value, "a number from 1 up"))?;
@@ -58,6 +61,11 @@ fn span(span: &mut Option<std::time::Duration>, value: &str, reader: &mut Reader
 /// Words kept as they are: their specifiers wait for the instance that is enabled.
 fn words(list: &mut Vec<String>, value: &str, reader: &mut Reader<'_>) -> Outcome {
     reader.extend(list, value, Rules::NAMES, |_, word| Ok(word.to_owned()))
+}
+
+/// Other units of the cluster; of a template with several instances, the template.
+fn units(list: &mut Vec<UnitName>, value: &str, reader: &mut Reader<'_>) -> Outcome {
+    reader.extend(list, value, Rules::NAMES, |reader, word| reader.unit(word))
 }
 
 /// Numbers or names of nodes, or what their contexts have, as `role=web`.

@@ -113,6 +113,8 @@ fn spec_of(unit: &Unit) -> Spec {
         instances: (section.scope == Scope::Cluster).then_some(section.instances),
         nodes: section.nodes.clone(),
         avoid: section.avoid.clone(),
+        with: section.with.iter().map(|unit| unit.as_str().to_owned()).collect(),
+        apart: section.apart.iter().map(|unit| unit.as_str().to_owned()).collect(),
         failback: match section.failback {
             UnitFailback::No => Failback::No,
             UnitFailback::Yes => Failback::Yes,
