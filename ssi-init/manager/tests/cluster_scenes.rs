@@ -248,6 +248,27 @@ fn all_that_is_part_of_it_moves_with_it_in_its_order() {
 }
 
 #[test]
+fn what_a_socket_starts_goes_with_it() {
+    let socket = "[Socket]\nListenStream=/run/db.sock\n[X-SSI]\nScope=cluster\n";
+    let service = "[Service]\nExecStart=/bin/db\n";
+    let boot = "[Unit]\nWants=db.socket\n";
+    let mut cluster = Cluster::new(&[("db.socket", socket), ("db.service", service), ("boot.target", boot)]);
+    cluster.world.state.borrow_mut().obedient = false;
+    // At a boot all nodes read the socket's file, and one opens it.
+    cluster.world.start("boot.target");
+    cluster.world.start("db.service");
+    assert!(cluster.world.lines().is_empty(), "what the cluster's socket starts is started nowhere else");
+    cluster.grant("db.socket", 0);
+    assert!(cluster.world.connect("db.socket", 0));
+    let main = cluster.world.only("db.service");
+    cluster.take_back();
+    assert_eq!((cluster.running(), cluster.spent()), (1, vec![]), "the service still runs");
+    assert!(cluster.world.signals().contains(&(main, 15)));
+    cluster.world.exit(main, OK);
+    assert_eq!((cluster.running(), cluster.spent()), (0, vec![Ended::Stopped]));
+}
+
+#[test]
 fn what_it_leaves_behind_is_killed_before_it_counts_as_ended() {
     let text = "[Service]\nExecStart=/bin/db\nKillMode=process\n[X-SSI]\nScope=cluster\n";
     let mut cluster = Cluster::new(&[("db.service", text)]);

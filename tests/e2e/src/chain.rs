@@ -49,6 +49,24 @@ while (1) {
 }
 "#;
 
+/// Started by a socket: answers with its node's name, slowly at first.
+const LISTENER: &str = r#"#!/usr/bin/perl
+use strict; my $host = `hostname`; chomp $host; $| = 1; sleep 1;
+open(my $server, '+<&=', 3) or die "no socket was passed: $!\n";
+while (accept(my $client, $server)) { syswrite($client, "$host\n"); close $client }
+"#;
+
+/// As the other client; tells those refused from those whom nobody heard.
+const CALLER: &str = r#"
+use strict; use IO::Select; use IO::Socket::INET; use Time::HiRes qw(sleep); $| = 1;
+while (1) {
+    my $socket = IO::Socket::INET->new(PeerAddr => '10.77.0.51', PeerPort => 8081, Timeout => 10);
+    my $refused = !$socket && $!{ECONNREFUSED};
+    my $line = $socket && IO::Select->new($socket)->can_read(5) ? <$socket> : undef;
+    print defined $line ? $line : $refused ? "refused\n" : "nobody\n"; sleep 0.02;
+}
+"#;
+
 const PARTS: &str = "ha-disk.service srv-ha.mount ha-web.service ha-address.service";
 
 /// The units of the chain.
@@ -112,5 +130,41 @@ pub fn client(cluster: &Cluster) -> Result<Node> {
     let client = cluster.lab.client();
     client.put("/tmp/client.pl", CLIENT, 0o644)?;
     client.spawn("client", &["perl", "/tmp/client.pl"], SpawnOptions::default())?;
+    Ok(client)
+}
+
+/// Puts a second chain onto a node, `call.target`: a socket, the service that it starts, and an address that is there only
+/// while the socket is.
+///
+/// # Errors
+/// When something cannot be written.
+pub fn put_socket(cluster: &Cluster, folder: &Path, number: u32, takeover: &str) -> Result<()> {
+    crate::scope::put_program(folder, "listener", LISTENER)?;
+    crate::scope::put_program(folder, "announce", ANNOUNCE)?;
+    let node = cluster.lab.node(number)?;
+    let whole = format!(
+        "[Unit]\nBindsTo=call.socket call-address.service\nAfter=call.socket call-address.service\n\
+         [X-SSI]\nScope=cluster\n{takeover}Nodes=1 2 3\n"
+    );
+    put_unit(&node, "call.target", &whole)?;
+    put_unit(&node, "call.socket", "[Unit]\nPartOf=call.target\n[Socket]\nListenStream=8081\n")?;
+    put_unit(&node, "call.service", "[Service]\nExecStart=/shared/listener\n")?;
+    let address = "[Unit]\nPartOf=call.target\nAfter=call.socket\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+                   ExecStart=/bin/ip address add 10.77.0.51/24 dev eth0\n\
+                   ExecStartPost=/shared/announce eth0 10.77.0.51\n\
+                   ExecStop=/bin/ip address del 10.77.0.51/24 dev eth0\n";
+    put_unit(&node, "call-address.service", address)?;
+    node.check(&["systemctl", "daemon-reload"]).context("reading the chain's units")?;
+    Ok(())
+}
+
+/// Starts the second chain's client. Its log has a line for each request: who answered, `refused` or `nobody`.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn caller(cluster: &Cluster) -> Result<Node> {
+    let client = cluster.lab.client();
+    client.put("/tmp/caller.pl", CALLER, 0o644)?;
+    client.spawn("caller", &["perl", "/tmp/caller.pl"], SpawnOptions::default())?;
     Ok(client)
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //! Units that are placed with and apart from others; unit files that are read again, and enabled, on all nodes at once.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ssi_e2e::scope::{Stage, TAKEOVER};
-use ssi_e2e::{eventually, put_unit, witness};
+use ssi_e2e::{chain, eventually, put_unit, witness};
 
 #[test]
 fn units_go_together_and_keep_apart() -> Result<()> {
@@ -34,6 +34,36 @@ fn units_go_together_and_keep_apart() -> Result<()> {
     stage.cluster.power_on(spare)?;
     stage.cluster.all_see_up(&[1, 2, 3], 3)?;
     stage.is_clean()?;
+    Ok(())
+}
+
+#[test]
+fn a_planned_move_of_a_socket_refuses_nobody() -> Result<()> {
+    let stage = Stage::new("s-call", 3, &[])?;
+    for number in 1..=3 {
+        chain::put_socket(&stage.cluster, stage.folder(), number, TAKEOVER)?;
+    }
+    stage.ssi(1, &["service", "start", "call.target", "--timeout", "60s"])?;
+    let client = chain::caller(&stage.cluster)?;
+    let answers = || -> Result<Vec<String>> { Ok(client.log("caller")?.lines().map(str::to_owned).collect()) };
+    let answered_by = |node: u32| {
+        eventually("it answers", || Ok(answers()?.last().is_some_and(|line| *line == format!("node{node}"))))
+            .with_context(|| stage.about(1))
+    };
+    answered_by(1)?;
+    for to in [2, 3, 1, 2, 1, 3] {
+        stage.ssi(1, &["service", "move", "call.target", "--to", &to.to_string(), "--timeout", "60s"])?;
+        answered_by(to)?;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        for other in (1..=3).filter(|other| *other != to) {
+            let state = stage.cluster.lab.node(other)?.exec(&["systemctl", "is-active", "call.service"])?;
+            ensure!(!state.success(), "what the socket started is still there on node {other}");
+        }
+    }
+    let said = answers()?;
+    let count = |word: &str| said.iter().filter(|line| *line == word).count();
+    println!("{} requests, {} refused, {} unheard", said.len(), count("refused"), count("nobody"));
+    ensure!(count("refused") == 0 && said.len() > 60, "{} of {} were refused", count("refused"), said.len());
     Ok(())
 }
 

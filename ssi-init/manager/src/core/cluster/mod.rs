@@ -369,17 +369,18 @@ impl Core {
 
     /// The units of the cluster that a unit is part of.
     fn wholes(&self, id: UnitId) -> Vec<UnitId> {
-        let above = self.linked(id, [Dependency::PartOf, Dependency::BindsTo]);
+        let above = self.linked(id, [Dependency::PartOf, Dependency::BindsTo, Dependency::TriggeredBy]);
         above.into_iter().filter(|whole| self.is_clusters(*whole)).collect()
     }
 
-    /// The units that are part of one of the cluster's, but for those that are the cluster's themselves.
+    /// The units that are part of one of the cluster's, but for those that are the cluster's themselves. What a socket or
+    /// a timer starts is part of it: it would go on beside the one that is started where that went.
     fn parts(&self, id: UnitId) -> Vec<UnitId> {
-        let below = self.linked(id, [Dependency::ConsistsOf, Dependency::BoundBy]);
+        let below = self.linked(id, [Dependency::ConsistsOf, Dependency::BoundBy, Dependency::Triggers]);
         below.into_iter().filter(|part| !self.is_clusters(*part)).collect()
     }
 
-    fn linked(&self, id: UnitId, kinds: [Dependency; 2]) -> Vec<UnitId> {
+    fn linked(&self, id: UnitId, kinds: [Dependency; 3]) -> Vec<UnitId> {
         let (mut seen, mut found) = (BTreeSet::from([id]), Vec::new());
         let mut next = vec![id];
         while let Some(at) = next.pop() {

@@ -8,6 +8,7 @@ use ssi_cluster::placement::Instance;
 use ssi_cluster::scope::guard::Act;
 use ssi_cluster::scope::manager::unit_of;
 use ssi_cluster::scope::{Ended, Run};
+use ssi_unit::dependency::Dependency;
 use ssi_unit::name::{UnitName, UnitType};
 
 use crate::core::state::ActiveState;
@@ -104,6 +105,11 @@ impl Core {
                 continue;
             }
             all = false;
+            // While its socket is open there is more to come, which it answers.
+            let openers = self.graph.edges(*part, Dependency::TriggeredBy).iter().map(|edge| edge.to);
+            if openers.into_iter().any(|by| parts.contains(&by) && !self.is_at_rest(by)) {
+                continue;
+            }
             if self.queue.job_of(*part).is_none() && !self.unit(*part).active().is_inactive_or_deactivating() {
                 // The whole has failed, and that stops nothing that is only part of it.
                 *did |= self.wish_quietly(stop(*part));
@@ -130,7 +136,7 @@ impl Core {
         if unit.active() == ActiveState::Failed {
             return Ended::Failed;
         }
-        if begun.by_hand || self.is_going_down() {
+        if begun.by_hand || self.is_going_down() || self.cluster.guard.is_stopping(&run.instance) {
             return Ended::Stopped;
         }
         // Only these end by themselves when they have done what they are for.
