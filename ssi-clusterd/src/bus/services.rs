@@ -108,7 +108,7 @@ pub fn fences(standing: &Standing) -> Vec<FenceStatus> {
 fn fence_sentence(standing: &Standing, node: NodeId) -> Option<String> {
     let Some(device) = standing.config.node(node).and_then(|node| node.fence.as_ref()) else {
         return Some(format!(
-            "node {node} has no fence agent, so its time is waited for; once you have seen that it is off, 'ssi fence confirm {node}'"
+            "node {node} has no fence agent, so its time is waited for; once you have seen that it is off, 'ssi fence confirm {node} --i-have-seen-it'"
         ));
     };
     let agent = &device.agent;
